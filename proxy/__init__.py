@@ -1,0 +1,1 @@
+"""Farebox: an OpenAI-compatible metering reverse proxy."""

@@ -1,0 +1,226 @@
+"""Budgets: which calls they cover, which window a moment falls in, and whether a hold fits.
+
+``decide`` is the whole admission rule. It neither knows nor cares where the windows live.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from proxy.core.call import Principal
+
+
+class Scope(StrEnum):
+    """What a budget's money is set aside for."""
+
+    ORGANISATION = "organisation"
+    TEAM = "team"
+    KEY = "key"
+    USER = "user"
+    WORKFLOW = "workflow"
+    RUN = "run"
+    MODEL = "model"
+    TAG = "tag"
+
+
+class Window(StrEnum):
+    """How long a budget lasts before it starts anew; computed from the clock at read time."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"  # from Monday
+    MONTH = "month"
+    TOTAL = "total"
+
+
+class OnExceed(StrEnum):
+    """What happens to a call that does not fit."""
+
+    BLOCK = "block"
+    WARN = "warn"
+
+
+EACH = "*"  # a subject of "*" gives every value its own window
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit in money over a window for a scope.
+
+    ``subject`` is the team's, key's, user's … name, ``k=v`` for a tag, or ``*``: one window for
+    each value. ``team`` narrows any scope to one team's calls ("" is every team).
+    """
+
+    id: str
+    scope: Scope
+    subject: str
+    limit_nano: int
+    window: Window
+    team: str = ""
+    on_exceed: OnExceed = OnExceed.BLOCK
+    timezone: str = "UTC"
+    shrink: bool = False  # may the output cap be lowered to make a call fit?
+    unpriced: str = "reject"  # reject | allow: calls that nothing gives a price for
+    unbounded: str = "reject"  # reject | allow | an amount in USD to hold
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a call that does not fit is refused."""
+        return self.on_exceed is OnExceed.BLOCK
+
+    def subjects(self, principal: Principal, model: str) -> tuple[str, ...]:
+        """The subjects of this budget that the call falls under: empty where it is not covered."""
+        if self.team and principal.key.team.name != self.team:
+            return ()
+        values = _values(self.scope, principal, model)
+        if self.subject == EACH:
+            return values
+        return (self.subject,) if self.subject in values else ()
+
+
+def _values(scope: Scope, principal: Principal, model: str) -> tuple[str, ...]:
+    key = principal.key
+    match scope:
+        case Scope.TEAM:
+            value = key.team.name
+        case Scope.KEY:
+            value = key.name
+        case Scope.ORGANISATION:
+            value = key.team.organisation
+        case Scope.USER:
+            value = principal.user
+        case Scope.WORKFLOW:
+            value = principal.workflow
+        case Scope.RUN:
+            value = principal.run
+        case Scope.MODEL:
+            value = model
+        case Scope.TAG:
+            return tuple(f"{k}={v}" for k, v in principal.tags)
+    return (value,) if value else ()
+
+
+# Windows
+
+
+@lru_cache(maxsize=4096)
+def _local_bounds(window: Window, timezone: str, hour_s: int) -> tuple[int, int]:
+    zone = ZoneInfo(timezone)
+    local = datetime.fromtimestamp(hour_s, zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    match window:
+        case Window.DAY:
+            start, end = midnight, midnight + timedelta(days=1)
+        case Window.WEEK:
+            start = midnight - timedelta(days=midnight.weekday())
+            end = start + timedelta(days=7)
+        case _:
+            start = midnight.replace(day=1)
+            end = (start + timedelta(days=32)).replace(day=1)
+    return int(start.timestamp()), int(end.timestamp())
+
+
+def window_bounds(window: Window, timezone: str, at_us: int) -> tuple[int, int | None]:
+    """First second of the window that holds ``at_us`` and of the next one, in epoch seconds.
+
+    ``total`` has no end. An hour is an hour of UTC; the other windows follow the calendar of the
+    budget's time zone, so that a day of a clock change has 23 or 25 hours.
+    """
+    second = at_us // 1_000_000
+    if window is Window.TOTAL:
+        return 0, None
+    if window is Window.HOUR:
+        start = second - second % 3600
+        return start, start + 3600
+    # Time zones differ from UTC by multiples of a quarter of an hour, so that this is cacheable.
+    return _local_bounds(window, timezone, second - second % 900)
+
+
+# Admission
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKey:
+    """Names one window of one budget: the primary key of its row."""
+
+    budget_id: str
+    subject: str
+    starts_at: int  # epoch seconds
+
+
+@dataclass(slots=True)
+class WindowState:
+    """One window's totals as the ledger knows them, in nano-dollars."""
+
+    key: WindowKey
+    budget: Budget
+    resets_at: int | None
+    spent_nano: int = 0
+    held_nano: int = 0
+    overdraft_nano: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The hold fits. ``warnings`` are the ids of the warn budgets it puts over their limit."""
+
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The hold does not fit ``budget``: the blocking window with the least left."""
+
+    budget: Budget
+    subject: str
+    amount_nano: int
+    spent_nano: int
+    held_nano: int
+    resets_at: int | None
+    available_nano: int  # the largest hold that would fit every blocking window now; may be < 0
+    waitable: bool  # only other calls' holds are in the way
+
+    @property
+    def resets_at_iso(self) -> str:
+        """When the window ends, as ISO 8601; "never" for a total."""
+        if self.resets_at is None:
+            return "never"
+        return datetime.fromtimestamp(self.resets_at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def decide(windows: Sequence[WindowState], amount_nano: int) -> Admitted | Refused:
+    """Whether a hold of ``amount_nano`` fits every blocking window: spent + held + amount ≤ limit.
+
+    A call that costs nothing fits unless a window is over its limit already.
+    """
+    tightest: WindowState | None = None
+    available = waitable_room = 0
+    warnings: tuple[str, ...] = ()
+    for window in windows:
+        budget = window.budget
+        room = budget.limit_nano - window.spent_nano
+        left = room - window.held_nano
+        if not budget.blocks:
+            if amount_nano > left:
+                warnings += (budget.id,)
+        elif tightest is None:
+            tightest, available, waitable_room = window, left, room
+        else:
+            waitable_room = min(waitable_room, room)
+            if left < available:
+                tightest, available = window, left
+    if tightest is None or amount_nano <= available:
+        return Admitted(warnings)
+    return Refused(
+        budget=tightest.budget,
+        subject=tightest.key.subject,
+        amount_nano=amount_nano,
+        spent_nano=tightest.spent_nano,
+        held_nano=tightest.held_nano,
+        resets_at=tightest.resets_at,
+        available_nano=available,
+        waitable=amount_nano <= waitable_room,
+    )

@@ -1,0 +1,48 @@
+"""What passes between the data path and the ledger: a request for a hold, the hold, its settlement."""
+
+from dataclasses import dataclass
+
+from proxy.core.budgets import Refused, WindowKey
+from proxy.core.call import CallRecord, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """Ask the ledger to set money aside for a call, durably, before a byte goes upstream.
+
+    ``record`` is the call's row as far as it is known, with its first attempt as it is about to be
+    sent: what a sweep writes, marked lost, if this process dies before it settles.
+    """
+
+    principal: Principal
+    record: CallRecord
+    amount_nano: int  # the most that the call can cost
+    estimate_nano: int = 0  # what it will likely cost: the charge of a lost call, by policy
+    model: str = ""  # the public model name, for budgets on models
+    exempt: bool = False  # costs nothing by its nature (a list of models): no budget refuses it
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Money set aside. Given back exactly once, by ``Ledger.settle``."""
+
+    call_id: str
+    amount_nano: int
+    windows: tuple[WindowKey, ...]
+    warnings: tuple[str, ...] = ()  # ids of the warn budgets it put over their limit
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of a call: its rows, its charge (the sum over the attempts), and the end of its hold.
+
+    A refused call has no hold.
+    """
+
+    record: CallRecord
+    principal: Principal
+    hold: Hold | None = None
+    model: str = ""
+
+
+__all__ = ["Hold", "HoldRequest", "Refused", "Settlement"]

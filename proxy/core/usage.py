@@ -1,0 +1,76 @@
+"""Usage: what one attempt consumed, in disjoint buckets."""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+
+class UsageSource(StrEnum):
+    """Where a row's counts come from."""
+
+    PROVIDER = "provider"  # reported in the answer
+    COUNTED = "counted"  # tokenizer on the bytes relayed
+    ESTIMATED = "estimated"  # neither: a policy's figure (a lost call)
+    NONE = "none"  # the call is not metered
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts of one attempt. No token is in two buckets; ``reasoning`` is not part of ``output`` here.
+
+    Outside (rows, metrics, reports) the totals are shown: ``input_tokens`` is all input and
+    ``output_tokens`` is all output.
+    """
+
+    input: int = 0  # plain text input: neither cached, nor written to a cache, nor audio, nor image
+    cached_input: int = 0
+    cache_write: int = 0  # at the default time to live
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    cached_audio_input: int = 0
+    image_input: int = 0
+    cached_image_input: int = 0
+    output: int = 0  # visible text
+    reasoning: int = 0
+    audio_output: int = 0
+    image_output: int = 0
+    images: int = 0  # pictures made, where they are priced by the piece
+    milliseconds: int = 0  # of audio or video
+    characters: int = 0
+    searches: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """All input tokens, cached and cache-written among them."""
+        return (
+            self.input
+            + self.cached_tokens
+            + self.cache_write_tokens
+            + self.audio_input
+            + self.image_input
+        )
+
+    @property
+    def cached_tokens(self) -> int:
+        """Input tokens read from the provider's cache."""
+        return self.cached_input + self.cached_audio_input + self.cached_image_input
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Input tokens written to the provider's cache."""
+        return self.cache_write + self.cache_write_1h
+
+    @property
+    def output_tokens(self) -> int:
+        """All output tokens, reasoning among them."""
+        return self.output + self.reasoning + self.audio_output + self.image_output
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, f) + getattr(other, f) for f in BUCKETS))
+
+    def nonzero(self) -> dict[str, int]:
+        """The buckets that hold anything, by name."""
+        return {f: n for f in BUCKETS if (n := getattr(self, f))}
+
+
+BUCKETS: tuple[str, ...] = tuple(f.name for f in fields(Usage))
+EMPTY = Usage()

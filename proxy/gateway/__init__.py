@@ -1,0 +1,1 @@
+"""The data path: from a request to its settled row."""

@@ -1,0 +1,1 @@
+"""One file a dialect: inspect the body, patch it, scan the answer."""

@@ -1,0 +1,115 @@
+"""The shape of a dialect: inspect the body, patch it, scan the answer. Sans-I/O.
+
+A dialect knows one wire format. What differs between providers of that format is data (``Quirks``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxy.core.errors import Refusal
+from proxy.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How a provider of an OpenAI-compatible API differs from OpenAI."""
+
+    include_usage: bool = True  # takes stream_options.include_usage
+    cap_parameter: str | None = (
+        None  # max_tokens | max_completion_tokens; None: what the client sent, else by model
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What the path of a call needs to know of a body; nothing more is read."""
+
+    model: str
+    stream: bool = False
+    output_limit: int | None = None  # what the client asked for, per choice
+    output_limit_name: str = ""  # the parameter it was in
+    choices: int = 1  # n
+    wants_usage: bool = False  # stream_options.include_usage is true
+    service_tier: str = ""
+    user: str = ""  # attribution fields of the body; read, never rewritten
+    metadata: dict[str, str] = field(default_factory=dict)
+    has_tools: bool = False
+    unbounded: tuple[
+        str, ...
+    ] = ()  # why the cost can't be bounded from the body: "image_url", "server tool web_search" …
+    document: dict[str, Any] = field(default_factory=dict)  # the parsed body, for counting
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The changes that Farebox makes to a body; everything else goes on byte for byte."""
+
+    model: str | None = None  # the upstream's own name for it
+    output_cap: int | None = None
+    cap_parameter: str = ""  # where to write it
+    include_usage: bool = False
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a scanner learned of one answer so far."""
+
+    usage: Usage | None = None  # None: the provider reported none
+    usage_raw: bytes = b""
+    served_model: str = ""
+    service_tier: str = ""
+    upstream_call_id: str = ""
+    finished: bool = False  # the dialect's own end was seen ([DONE], or a whole JSON document)
+    error: str = ""  # an error inside a 200
+    flags: tuple[str, ...] = ()
+    cut: bool = False  # the output ran past its cap and was ended by us
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How one answer is to be watched."""
+
+    streamed: bool  # the answer is an event stream (its content-type says so)
+    strip_usage: bool  # we asked for usage and the client did not: hide it again
+    output_cap: int | None  # cut a stream that runs past it; None: never
+    count: Callable[[str], int]  # tokens of a text in the model's vocabulary
+
+
+class Scanner(Protocol):
+    """Watches one answer on its way to the client. Bounded memory, incremental, never raises on any bytes."""
+
+    scan: Scan
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the upstream; return the bytes for the client (often the same object)."""
+
+    def finish(self) -> bytes:
+        """The upstream is done: the bytes still held back."""
+
+    def count_output(self) -> int:
+        """Tokens of the answer as far as it was relayed, by the tokenizer handed in at construction.
+
+        For answers without usage. Text beyond a bound was counted as it came, so that this is cheap.
+        """
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    name: str
+
+    def inspect(self, body: bytes) -> RequestFacts:
+        """Read what is needed. Raises InvalidRequest with the parameter's name."""
+
+    def patch(self, body: bytes, patch: Patch) -> bytes:
+        """Splice the changes into the body; the same object where there are none."""
+
+    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
+        """A scanner for one answer to this request."""
+
+    def prompt_text(self, facts: RequestFacts) -> str:
+        """All text of the request that the provider tokenizes, for counting."""
+
+    def error_body(self, refusal: Refusal) -> bytes:
+        """The refusal in the shape that this dialect's SDKs understand."""

@@ -1,0 +1,49 @@
+"""What the data path needs of the rest of the house. ``app.py`` hands it in; nothing here does I/O."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from proxy.core.call import CallFinished, CallRecord, Key
+from proxy.core.reservation import Hold, HoldRequest, Refused, Settlement
+
+
+class Ledger(Protocol):
+    """Holds and settlements. Each answer means: durable.
+
+    Every method raises ``core.errors.LedgerError`` where the database does not answer.
+    """
+
+    async def reserve(self, request: HoldRequest) -> Hold | Refused:
+        """Hold the amount on every budget the call falls under, or say which one refuses."""
+
+    async def settle(self, settlement: Settlement) -> None:
+        """End the call, exactly once: a second settlement of the same call changes nothing."""
+
+    async def attempt(self, hold: Hold, record: CallRecord) -> None:
+        """Note a further attempt in the hold before it is sent, so that a crash does not lose it."""
+
+    async def released(self, timeout_s: float) -> None:
+        """Wait until some hold may have been given back, here or by another process, or the time is up."""
+
+    async def call(self, call_id: str) -> CallRecord | None:
+        """One settled call."""
+
+
+class Keys(Protocol):
+    """The keys that callers show."""
+
+    async def find(self, secret: str) -> Key | None:
+        """The key with this secret, or None: unknown, revoked or expired. Closed on failure: raises LedgerError."""
+
+
+class Tokenizer(Protocol):
+    """Counts tokens with the model's own vocabulary (o200k for a model that nobody knows)."""
+
+    def counter(self, model: str) -> Callable[[str], int]:
+        """Counts short texts at once, on the event loop. Never raises."""
+
+    async def count(self, text: str, model: str) -> int:
+        """How many tokens the text has; off the event loop where it is long."""
+
+
+Observer = Callable[[CallFinished], None]

@@ -1,0 +1,1 @@
+"""The HTTP clients of the data path: one protocol, contract-tested."""

@@ -1,0 +1,65 @@
+"""The HTTP client of the data path, as a protocol: an adapter for httpx, and one of our own.
+
+Both pass ``tests/contract/test_upstream_clients.py`` against a server that misbehaves.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``first_byte`` is until the head of the answer, ``idle`` between two reads of it."""
+
+    connect: float = 5.0
+    first_byte: float = 600.0
+    idle: float = 300.0
+    total: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request, ready to send: end-to-end headers only, names in lower case.
+
+    The client adds ``host``, ``content-length`` or ``transfer-encoding``, and its own connection
+    management. A body that is an iterator can be sent once only.
+    """
+
+    method: bytes
+    target: bytes  # path and query below the upstream's base URL, as bytes on the wire: b"/chat/completions?x=1"
+    headers: Headers
+    body: bytes | AsyncIterator[bytes] = b""
+
+
+class UpstreamResponse(Protocol):
+    """An answer whose body is pulled, so that a slow reader slows the upstream down."""
+
+    status: int
+    headers: Headers  # as they came, order and repeats kept, names in lower case, hop-by-hop ones removed
+
+    async def read(self) -> bytes:
+        """The next bytes as they came; ``b""`` at the end.
+
+        Raises UpstreamUnreachable where the connection breaks before the end of the body, and
+        UpstreamTimeout.
+        """
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end. Idempotent."""
+
+
+class UpstreamClient(Protocol):
+    """One upstream's connections: base URL, TLS, limits, time-outs."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send the request and return at the head of the answer (1xx answers are skipped).
+
+        Raises UpstreamUnreachable (``sent`` False where no byte of the request left) and
+        UpstreamTimeout. Redirects are not followed: they are answers.
+        """
+
+    async def aclose(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,1 @@
+"""Holds and settlements: one protocol, in memory and in SQL."""

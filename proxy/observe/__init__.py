@@ -1,0 +1,1 @@
+"""What happened, for people and machines: metrics and logs subscribe to one frozen event."""

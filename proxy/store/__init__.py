@@ -1,0 +1,1 @@
+"""Tables, and the queries over them. Every query has a name and a sentence."""
