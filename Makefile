@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+UV     ?= uv
+COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint fix bench lock clean
@@ -32,8 +34,10 @@ fix: $(READY)   ## format, and mend what ruff can mend
 bench: $(READY) ## what one call costs in processor time
 	$(BIN)/python -m bench
 
-lock:           ## refresh requirements.lock from pyproject.toml
-	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-annotate -q -o requirements.lock
+lock:           ## refresh the three lock files from pyproject.toml (needs uv: pip install uv)
+	$(COMPILE) pyproject.toml --group dev -o requirements.lock
+	$(COMPILE) pyproject.toml -c requirements.lock -o requirements.run.lock
+	$(COMPILE) --group build -c requirements.lock -o requirements.build.lock
 
 clean:          ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

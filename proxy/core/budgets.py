@@ -64,7 +64,8 @@ class Budget:
     timezone: str = "UTC"
     shrink: bool = False  # may the output cap be lowered to make a call fit?
     unpriced: str = "reject"  # reject | allow: calls that nothing gives a price for
-    unbounded: str = "reject"  # reject | allow | an amount in USD to hold
+    unbounded: str = "reject"  # reject | allow | reserve: calls whose cost their body can't bound
+    unbounded_nano: int = 0  # with "reserve": what is held on top of what the body bounds
 
     @property
     def blocks(self) -> bool:
@@ -167,6 +168,7 @@ class WindowState:
 class Admitted:
     """The hold fits. ``warnings`` are the ids of the warn budgets it puts over their limit."""
 
+    amount_nano: int  # what is held: more than asked where an unbounded call's policy adds to it
     warnings: tuple[str, ...] = ()
 
 
@@ -182,6 +184,7 @@ class Refused:
     resets_at: int | None
     available_nano: int  # the largest hold that would fit every blocking window now; may be < 0
     waitable: bool  # only other calls' holds are in the way
+    reason: str = "budget"  # budget | unpriced | unbounded: which of the budget's rules refuses
 
     @property
     def resets_at_iso(self) -> str:
@@ -191,36 +194,49 @@ class Refused:
         return datetime.fromtimestamp(self.resets_at, UTC).isoformat().replace("+00:00", "Z")
 
 
-def decide(windows: Sequence[WindowState], amount_nano: int) -> Admitted | Refused:
+def decide(
+    windows: Sequence[WindowState],
+    amount_nano: int,
+    *,
+    unpriced: bool = False,
+    unbounded: bool = False,
+) -> Admitted | Refused:
     """Whether a hold of ``amount_nano`` fits every blocking window: spent + held + amount ≤ limit.
 
-    A call that costs nothing fits unless a window is over its limit already.
+    A call that is ``unpriced`` or ``unbounded`` first meets the policy of each blocking budget for
+    such calls: refused, let through with its amount as it is, or with the policy's amount on top.
     """
-    tightest: WindowState | None = None
-    available = waitable_room = 0
-    warnings: tuple[str, ...] = ()
-    for window in windows:
-        budget = window.budget
-        room = budget.limit_nano - window.spent_nano
-        left = room - window.held_nano
-        if not budget.blocks:
-            if amount_nano > left:
-                warnings += (budget.id,)
-        elif tightest is None:
-            tightest, available, waitable_room = window, left, room
-        else:
-            waitable_room = min(waitable_room, room)
-            if left < available:
-                tightest, available = window, left
-    if tightest is None or amount_nano <= available:
-        return Admitted(warnings)
+    blocking = [w for w in windows if w.budget.blocks]
+    for window in blocking:
+        if unpriced and window.budget.unpriced == "reject":
+            return _refused(window, blocking, amount_nano, "unpriced")
+        if unbounded and window.budget.unbounded == "reject":
+            return _refused(window, blocking, amount_nano, "unbounded")
+    if unbounded:
+        amount_nano += max((w.budget.unbounded_nano for w in blocking), default=0)
+    tightest = min(blocking, key=_left, default=None)
+    if tightest is not None and amount_nano > _left(tightest):
+        return _refused(tightest, blocking, amount_nano, "budget")
+    over = tuple(w.budget.id for w in windows if not w.budget.blocks and amount_nano > _left(w))
+    return Admitted(amount_nano, over)
+
+
+def _left(window: WindowState) -> int:
+    return window.budget.limit_nano - window.spent_nano - window.held_nano
+
+
+def _refused(
+    window: WindowState, blocking: Sequence[WindowState], amount_nano: int, reason: str
+) -> Refused:
+    room = min(w.budget.limit_nano - w.spent_nano for w in blocking)
     return Refused(
-        budget=tightest.budget,
-        subject=tightest.key.subject,
+        budget=window.budget,
+        subject=window.key.subject,
         amount_nano=amount_nano,
-        spent_nano=tightest.spent_nano,
-        held_nano=tightest.held_nano,
-        resets_at=tightest.resets_at,
-        available_nano=available,
-        waitable=amount_nano <= waitable_room,
+        spent_nano=window.spent_nano,
+        held_nano=window.held_nano,
+        resets_at=window.resets_at,
+        available_nano=min(_left(w) for w in blocking),
+        waitable=reason == "budget" and amount_nano <= room,
+        reason=reason,
     )

@@ -1,15 +1,19 @@
 """Money: an ``int`` of nano-dollars (1e-9 USD) everywhere inside, ``Decimal`` only at the border."""
 
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 
 NANO_PER_USD = 1_000_000_000
+MOST_NANO = 2**63 - 1  # a BIGINT
+_MOST_DIGITS = 10  # of whole dollars: the ledger's 64 bits hold 9.2 billion of them
 
 
 def nano_from_usd(amount: str | float | Decimal) -> int:
     """Read an amount in US dollars as nano-dollars, exactly.
 
     A float is read as it is written (``0.1`` is ten cents), because YAML and JSON give floats.
-    Raises ValueError for what is no finite number, or finer than a nano-dollar.
+    Raises ValueError for what is no finite number, finer than a nano-dollar, or more than the ledger
+    can hold.
     """
     try:
         value = Decimal(str(amount))
@@ -17,9 +21,16 @@ def nano_from_usd(amount: str | float | Decimal) -> int:
         raise ValueError(f"{amount!r} is not an amount of money") from None
     if not value.is_finite():
         raise ValueError(f"{amount!r} is not an amount of money")
-    nano = value * NANO_PER_USD
-    if nano != nano.to_integral_value():
+    # Looked at before anything is computed with it: 1e999999999 is a short text and a long integer.
+    if value and value.adjusted() >= _MOST_DIGITS:
+        raise ValueError(f"{amount} USD is more than the ledger can hold ({usd(MOST_NANO)})")
+    if value and value.adjusted() < -_MOST_DIGITS:
         raise ValueError(f"{amount} USD is finer than a nano-dollar (9 decimal places)")
+    nano = Fraction(value) * NANO_PER_USD  # Decimal would round to its context's digits
+    if nano.denominator != 1:
+        raise ValueError(f"{amount} USD is finer than a nano-dollar (9 decimal places)")
+    if abs(nano) > MOST_NANO:
+        raise ValueError(f"{amount} USD is more than the ledger can hold ({usd(MOST_NANO)})")
     return int(nano)
 
 

@@ -1,14 +1,24 @@
-"""Prices and charges. A charge is computed exactly, with integers, and rounded once, half to even."""
+"""Prices and charges. A charge is computed exactly, with integers, and rounded once, half to even.
 
-from dataclasses import dataclass
+``Tariff`` (tariff.py) is a price as it is written; ``Rates`` is the same, ready to multiply: whole
+numbers over one denominator, so that a charge on the data path costs two microseconds and no fraction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from proxy.core.money import round_half_even
-from proxy.core.usage import BUCKETS, Usage
+from proxy.core.usage import BUCKETS, EMPTY, Usage
 
 
 class ChargeLine(NamedTuple):
-    """One line of a charge: ``quantity`` of ``what`` at ``price_nano`` nano-dollars each (exact decimal)."""
+    """One line of a charge: ``quantity`` of ``what`` at ``price_nano`` nano-dollars each.
+
+    The price is an exact decimal, or a fraction (``185/6``) where it has no end as a decimal: an
+    hour of audio that is metered in milliseconds.
+    """
 
     what: str
     quantity: int
@@ -23,17 +33,40 @@ class Charge:
     lines: tuple[ChargeLine, ...]
 
 
+TEXT_INPUT = ("input", "cached_input", "cache_write", "cache_write_1h")
+ALL_OUTPUT = ("output", "reasoning", "audio_output", "image_output")
+
+
 @dataclass(frozen=True, slots=True)
 class PriceTier:
     """The prices of requests with more than ``above`` input tokens (0: of all).
 
     ``numerators`` has one price for each bucket of ``Usage``, in the order of ``BUCKETS``, in
-    nano-dollars × the rates' common denominator; ``shown`` the same as decimal text.
+    nano-dollars × the rates' common denominator; ``shown`` the same as decimal text. The other
+    fields follow from these two, worked out once.
     """
 
     above: int
     numerators: tuple[int, ...]
     shown: tuple[str, ...]
+    priced: tuple[tuple[str, int, str], ...] = field(init=False, repr=False, compare=False)
+    counts: Callable[[Usage], tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    dearest_input: int = field(init=False, repr=False, compare=False)
+    dearest_output: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        prices = dict(zip(BUCKETS, self.numerators, strict=True))
+        lines = zip(BUCKETS, self.numerators, self.shown, strict=True)
+        priced = tuple(line for line in lines if line[1])
+        # An attrgetter of one name gives no tuple: two names more than needed never matter.
+        names = (*(bucket for bucket, _, _ in priced), *BUCKETS[:2])
+        for name, value in {
+            "priced": priced,
+            "counts": attrgetter(*names),
+            "dearest_input": max(prices[b] for b in TEXT_INPUT),
+            "dearest_output": max(prices[b] for b in ALL_OUTPUT),
+        }.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +79,7 @@ class Rates:
     tiers: tuple[PriceTier, ...]  # highest ``above`` first; the last has above = 0
     per_request: int = 0  # numerator; per_request_shown likewise
     per_request_shown: str = "0"
+    minimum_ms: int = 0  # audio shorter than this is billed as so long
 
     def tier(self, input_tokens: int) -> PriceTier:
         """The tier of a request with so many input tokens; the whole request is priced by it."""
@@ -55,12 +89,14 @@ class Rates:
         return self.tiers[-1]
 
     def charge(self, usage: Usage) -> Charge:
-        """Usage × price."""
-        tier = self.tier(usage.input_tokens)
+        """Usage × price. What has no price has no line."""
+        if self.minimum_ms:
+            usage = self._billed(usage)
+        tiers = self.tiers
+        tier = tiers[0] if len(tiers) == 1 else self.tier(usage.input_tokens)
         total = self.per_request
         lines = []
-        for bucket, numerator, shown in zip(BUCKETS, tier.numerators, tier.shown, strict=True):
-            count: int = getattr(usage, bucket)
+        for count, (bucket, numerator, shown) in zip(tier.counts(usage), tier.priced, strict=False):
             if count:
                 total += count * numerator
                 lines.append(ChargeLine(bucket, count, shown))
@@ -68,20 +104,38 @@ class Rates:
             lines.append(ChargeLine("request", 1, self.per_request_shown))
         return Charge(round_half_even(total, self.denominator), tuple(lines))
 
-    def most_nano(self, input_tokens: int, output_tokens: int) -> int:
-        """An upper bound of what at most so many text tokens in and out can cost, rounded up."""
+    def most_nano(self, input_tokens: int, output_tokens: int, beside: Usage | None = None) -> int:
+        """An upper bound, rounded up, of what at most so many tokens in and out can cost.
+
+        Input is text, in whichever bucket the provider puts it (cached, written to a cache); output
+        is of any kind. Every tier that so much input can reach is looked at, because fewer tokens
+        may be dearer or cheaper. ``beside`` are counts that the request itself gives: pictures
+        asked for, characters to speak, tokens of audio or image sent along.
+        """
+        beside = self._billed(beside) if beside else EMPTY
+        extra_input = beside.input_tokens
+        most = next_above = input_tokens + extra_input
         worst = 0
         for tier in self.tiers:
-            if input_tokens > tier.above or tier.above == 0:
-                prices = dict(zip(BUCKETS, tier.numerators, strict=True))
-                dearest_in = max(prices[b] for b in TEXT_INPUT)
-                dearest_out = max(prices[b] for b in TEXT_OUTPUT)
-                worst = max(worst, input_tokens * dearest_in + output_tokens * dearest_out)
+            if most > tier.above or tier.above == 0:
+                # At most so many tokens are still in this tier; more are priced by the next one.
+                fitting = max(min(most, next_above) - extra_input, 0)
+                cost = fitting * tier.dearest_input + output_tokens * tier.dearest_output
+                if beside is not EMPTY:
+                    cost += sum(
+                        n * p for n, p in zip(_counts(beside), tier.numerators, strict=True)
+                    )
+                worst = max(worst, cost)
+            next_above = tier.above
         return -(-(worst + self.per_request) // self.denominator)
 
+    def _billed(self, usage: Usage) -> Usage:
+        if 0 < usage.milliseconds < self.minimum_ms:
+            return replace(usage, milliseconds=self.minimum_ms)
+        return usage
 
-TEXT_INPUT = ("input", "cached_input", "cache_write", "cache_write_1h")
-TEXT_OUTPUT = ("output", "reasoning")
+
+_counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)
 
 
 class PriceQuery(NamedTuple):

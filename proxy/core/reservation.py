@@ -19,6 +19,8 @@ class HoldRequest:
     amount_nano: int  # the most that the call can cost
     estimate_nano: int = 0  # what it will likely cost: the charge of a lost call, by policy
     model: str = ""  # the public model name, for budgets on models
+    unpriced: bool = False  # nothing says what the model costs: each budget's policy decides
+    unbounded: bool = False  # its body does not bound its cost: likewise
     exempt: bool = False  # costs nothing by its nature (a list of models): no budget refuses it
 
 

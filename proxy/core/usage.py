@@ -1,7 +1,9 @@
 """Usage: what one attempt consumed, in disjoint buckets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import add, attrgetter
 
 
 class UsageSource(StrEnum):
@@ -65,12 +67,13 @@ class Usage:
         return self.output + self.reasoning + self.audio_output + self.image_output
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(getattr(self, f) + getattr(other, f) for f in BUCKETS))
+        return Usage(*map(add, _counts(self), _counts(other)))
 
     def nonzero(self) -> dict[str, int]:
         """The buckets that hold anything, by name."""
-        return {f: n for f in BUCKETS if (n := getattr(self, f))}
+        return {bucket: n for bucket, n in zip(BUCKETS, _counts(self), strict=True) if n}
 
 
 BUCKETS: tuple[str, ...] = tuple(f.name for f in fields(Usage))
 EMPTY = Usage()
+_counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)

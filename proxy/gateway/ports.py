@@ -26,7 +26,7 @@ class Ledger(Protocol):
         """Wait until some hold may have been given back, here or by another process, or the time is up."""
 
     async def call(self, call_id: str) -> CallRecord | None:
-        """One settled call."""
+        """One settled call, with its attempts."""
 
 
 class Keys(Protocol):
@@ -44,6 +44,9 @@ class Tokenizer(Protocol):
 
     async def count(self, text: str, model: str) -> int:
         """How many tokens the text has; off the event loop where it is long."""
+
+    async def count_prompt(self, text: str, facts: object, model: str) -> int:
+        """How many input tokens a provider makes of a request with this text (see core.tokens)."""
 
 
 Observer = Callable[[CallFinished], None]

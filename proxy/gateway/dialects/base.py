@@ -77,15 +77,26 @@ class Watch:
 
 
 class Scanner(Protocol):
-    """Watches one answer on its way to the client. Bounded memory, incremental, never raises on any bytes."""
+    """Watches one answer on its way to the client. Bounded memory, incremental, never raises on any bytes.
 
-    scan: Scan
+    ``feed`` each piece, then ``finish`` once the answer ended, however it did: at the upstream's
+    end, when it broke, when the client left. Reading ``scan`` before that is right, but costs a look
+    at what has come so far; in a loop, ask only ``cut``.
+    """
+
+    @property
+    def scan(self) -> Scan:
+        """What was learned so far."""
+
+    @property
+    def cut(self) -> bool:
+        """The output ran past its cap: what ``feed`` just returned ends the answer. Costs nothing."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the upstream; return the bytes for the client (often the same object)."""
 
     def finish(self) -> bytes:
-        """The upstream is done: the bytes still held back."""
+        """The answer has ended: the bytes still held back. A second call gives none."""
 
     def count_output(self) -> int:
         """Tokens of the answer as far as it was relayed, by the tokenizer handed in at construction.

@@ -1,0 +1,59 @@
+"""The ASGI application: the data path first, everything else through the framework."""
+
+from pathlib import Path
+
+import structlog
+
+from proxy.app.house import House
+from proxy.core.errors import FareboxError
+from proxy.gateway.inbound import Receive, Scope, Send
+from proxy.settings import Settings, load_settings
+
+_log = structlog.get_logger("farebox")
+_DATA_PATH = ("/v1/", "/farebox/v1/")
+
+
+class Application:
+    """Farebox as an ASGI application; the server's lifespan starts and stops it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        config_path: Path | None = None,
+        metrics_folder: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.house = House(settings, metrics_folder=metrics_folder)
+        self._config_path = config_path
+        self._environment = environment or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event: a request, or the server's start and stop."""
+        kind = scope["type"]
+        if kind == "http":
+            if scope["path"].startswith(_DATA_PATH):
+                await self.house.routes(scope, receive, send)
+            else:
+                await self.house.admin(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.house.start()
+        except FareboxError as error:
+            _log.error("not_started", problem=str(error))
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        if self._config_path is not None:
+            path, environment = self._config_path, self._environment
+            self.house.follow(path, lambda: load_settings(path, environment))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.house.stop()
+        await send({"type": "lifespan.shutdown.complete"})

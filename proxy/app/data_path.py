@@ -1,0 +1,91 @@
+"""From settings to the data path's own configuration, with a client for each upstream."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream
+from proxy.gateway.dialects.base import Quirks
+from proxy.gateway.presets import Preset, preset_for
+from proxy.gateway.router import Router, Rule, Target
+from proxy.gateway.upstreams import build_client
+from proxy.gateway.upstreams.base import Headers, Timeouts
+from proxy.settings import ModelRule, Settings, UpstreamSettings
+
+
+def gateway_config(
+    settings: Settings, kept: Mapping[str, tuple[UpstreamSettings, Upstream]]
+) -> tuple[GatewayConfig, dict[str, tuple[UpstreamSettings, Upstream]]]:
+    """The data path's configuration, and its upstreams beside what they were made from.
+
+    An upstream in ``kept`` whose settings did not change keeps its connections.
+    """
+    upstreams = {}
+    for name, wanted in settings.upstreams.items():
+        known = kept.get(name)
+        upstream = known[1] if known is not None and known[0] == wanted else _upstream(name, wanted)
+        upstreams[name] = (wanted, upstream)
+    config = GatewayConfig(
+        upstreams={name: upstream for name, (_, upstream) in upstreams.items()},
+        router=Router(_rule(rule) for rule in settings.models),
+        teams=settings.core_teams(),
+        limits=Limits(settings.limits.max_body_bytes, settings.limits.max_header_bytes),
+        defaults=Defaults(
+            max_output_tokens=settings.defaults.max_output_tokens,
+            on_over_cap=settings.defaults.on_over_cap,
+            hold_wait_s=settings.ledger.hold_wait_s,
+        ),
+    )
+    return config, upstreams
+
+
+def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
+    preset = preset_for(wanted.preset, urlsplit(wanted.base_url).hostname or "")
+    include_usage = preset.include_usage if wanted.include_usage is None else wanted.include_usage
+    leave = wanted.on_client_leave
+    return Upstream(
+        name=name,
+        client=build_client(
+            wanted.base_url,
+            client=wanted.client,
+            timeouts=Timeouts(
+                connect=wanted.connect_timeout_s,
+                first_byte=wanted.first_byte_timeout_s,
+                idle=wanted.idle_timeout_s,
+                total=wanted.total_timeout_s,
+            ),
+            max_connections=wanted.max_connections,
+            idle_expiry_s=wanted.idle_expiry_s,
+            verify_tls=wanted.verify_tls,
+            ca_file=wanted.ca_file,
+        ),
+        dialect=wanted.dialect,
+        provider=wanted.price_provider or preset.provider,
+        credential=_credential(preset, wanted),
+        headers=[(k.lower().encode(), v.encode()) for k, v in wanted.headers.items()],
+        quirks=Quirks(include_usage, wanted.cap_parameter or preset.cap_parameter or None),
+        drain=preset.drain if leave is None else leave == "drain",
+        drain_s=wanted.drain_s,
+        max_draining=wanted.max_draining,
+    )
+
+
+def _credential(preset: Preset, wanted: UpstreamSettings) -> Headers:
+    if not wanted.api_key:
+        return []
+    key = wanted.api_key.encode()
+    if preset.credential_header == "authorization":
+        return [(b"authorization", b"Bearer " + key)]
+    return [(preset.credential_header.encode(), key)]
+
+
+def _rule(rule: ModelRule) -> Rule:
+    if rule.name is not None:
+        targets = tuple(_target(target) for target in rule.targets)
+        return Rule(rule.name, targets, exact=True, max_output_tokens=rule.max_output_tokens)
+    target = Target(rule.upstream or "", rule.upstream_model or "")
+    return Rule(rule.match or "*", (target,), max_output_tokens=rule.max_output_tokens)
+
+
+def _target(written: str) -> Target:
+    upstream, _, model = written.partition("/")
+    return Target(upstream, model)

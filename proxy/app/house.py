@@ -1,0 +1,166 @@
+"""Wiring: every part of a running Farebox, made and joined here and nowhere else."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from proxy.admin import AdminDeps, create_admin
+from proxy.app.data_path import gateway_config
+from proxy.app.reload import watch_file
+from proxy.core.call import CallFinished
+from proxy.core.errors import ConfigurationError, LedgerError
+from proxy.core.present import call_row
+from proxy.gateway.config import Upstream
+from proxy.gateway.dialects.registry import METERED, PASSED_THROUGH
+from proxy.gateway.models import Models
+from proxy.gateway.own_calls import OwnCalls
+from proxy.gateway.pipeline import Pipeline, Ports
+from proxy.gateway.routes import Routes
+from proxy.ledger import open_ledger
+from proxy.observe.logs import Logs
+from proxy.observe.metrics import Metrics
+from proxy.observe.page import MetricsPage
+from proxy.observe.workers import Workers
+from proxy.settings import Settings, UpstreamSettings, changed, needs_restart
+from proxy.store import migrate
+from proxy.store.engine import Database
+from proxy.store.keys import KeyStore
+from proxy.store.pricebook import layered_book
+from proxy.store.records import Records
+from proxy.store.vocabulary import Vocabulary
+
+_log = structlog.get_logger("farebox")
+_KEYS_EVERY_S = 1.0  # a revocation reaches every process within this time
+
+
+class House:
+    """One process of Farebox, from ``start`` to ``stop``."""
+
+    def __init__(self, settings: Settings, *, metrics_folder: Path | None = None) -> None:
+        self.settings = settings
+        self._made_from: dict[str, tuple[UpstreamSettings, Upstream]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.metrics = Metrics()
+        self._workers = Workers(metrics_folder, self.metrics) if metrics_folder else None
+        self.logs = Logs(settings.logging.format, settings.logging.level)
+        self.database = Database(settings.database)
+        self.ledger = open_ledger(self.database, settings.ledger, observer=self.metrics)
+        self.keys = KeyStore(self.database, settings.core_teams(), settings.accept_provider_keys)
+        self.prices = layered_book(settings.prices)
+        self.tokenizer = Vocabulary()
+
+    async def start(self) -> None:
+        """Bring up everything; raises FareboxError where that is not possible."""
+        await migrate.upgrade(self.database)
+        await self.ledger.start()
+        await self.keys.sync(self.settings.keys)
+        await self.ledger.sync_budgets(self.settings.core_budgets())
+        config, self._made_from = gateway_config(self.settings, {})
+        ports = Ports(self.ledger, self.keys, self.prices, self.tokenizer, self._observe)
+        self.pipeline = Pipeline(ports, config)
+        self.routes = Routes(
+            self.pipeline,
+            Models(self.pipeline, self.keys),
+            OwnCalls(self.pipeline, self.keys, self.ledger, call_row),
+            METERED,
+            PASSED_THROUGH,
+        )
+        self.admin = create_admin(self._admin_deps())
+        self._run(self._refresh_keys())
+        if self._workers is not None:
+            self._run(self._workers.write_forever())
+
+    def follow(self, path: Path, load: Callable[[], Settings]) -> None:
+        """Reload the configuration whenever its file changes, or on SIGHUP."""
+        self._run(watch_file(path, lambda: self._reload_from(load)))
+
+    async def stop(self) -> None:
+        """Let calls under way settle, then close everything. What could not settle is in the spool."""
+        self.routes.stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pipeline.settled()
+        for _, upstream in self._made_from.values():
+            await upstream.client.aclose()
+        await self.ledger.stop()
+        await self.database.close()
+        self.logs.close()
+
+    # Reload
+
+    async def _reload_from(self, load: Callable[[], Settings]) -> None:
+        try:
+            settings = load()
+            await self.reload(settings)
+        except ConfigurationError as error:
+            # Closed: a wrong file changes nothing; the last good configuration stays in force.
+            _log.error("configuration_not_reloaded", problem=str(error))
+        except LedgerError as error:
+            _log.error("configuration_not_reloaded", problem=str(error))
+
+    async def reload(self, settings: Settings) -> None:
+        """Swap the configuration whole; calls under way keep the one they started with."""
+        paths = changed(self.settings, settings)
+        if not paths:
+            return
+        if stuck := needs_restart(paths):
+            _log.warning("configuration_needs_restart", settings=list(stuck))
+        config, made_from = gateway_config(settings, self._made_from)
+        self.keys.use(settings.core_teams(), settings.accept_provider_keys)
+        await self.keys.sync(settings.keys)
+        await self.ledger.sync_budgets(settings.core_budgets())
+        self.prices.use(settings.prices)
+        retired = [u for n, (_, u) in self._made_from.items() if made_from.get(n, (0, 0))[1] is not u]
+        self.pipeline.config, self.settings, self._made_from = config, settings, made_from
+        for upstream in retired:
+            self._run(self._retire(upstream))
+        _log.info("configuration_reloaded", changed=list(paths))
+
+    async def _retire(self, upstream: Upstream) -> None:
+        """Close an upstream's connections when no call can use them any more."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(upstream.drain_s)
+        await upstream.client.aclose()
+
+    # Parts
+
+    def _observe(self, event: CallFinished) -> None:
+        self.metrics.call_finished(event)
+        self.logs.call_finished(event)
+
+    def _admin_deps(self) -> AdminDeps:
+        return AdminDeps(
+            ledger=self.ledger,
+            keys=self.keys,
+            records=Records(self.database),
+            metrics=MetricsPage(self.metrics, self.ledger.windows, self._workers),
+            settings=lambda: self.settings,
+            settled=self.pipeline.settled,
+            ready=self._not_ready,
+        )
+
+    async def _not_ready(self) -> str:
+        """Why this process should get no calls; "" where it should."""
+        try:
+            await self.ledger.ping()
+            return "" if await migrate.is_current(self.database) else "migrations are not current"
+        except LedgerError as error:
+            return f"ledger: {error}"
+
+    async def _refresh_keys(self) -> None:
+        while True:
+            await asyncio.sleep(_KEYS_EVERY_S)
+            try:
+                await self.keys.refresh()
+            except LedgerError as error:
+                _log.warning("keys_not_refreshed", problem=str(error))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)

@@ -1,0 +1,133 @@
+"""A call while it is under way: the one mutable object of the data path."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from proxy.core.call import (
+    AttemptRecord,
+    CallRecord,
+    CapSource,
+    Key,
+    Outcome,
+    Principal,
+    Team,
+    new_call_id,
+)
+from proxy.core.limits import Cap
+from proxy.core.reservation import Hold
+from proxy.gateway.config import Upstream
+from proxy.gateway.dialects.base import Dialect, Patch, RequestFacts
+from proxy.gateway.inbound import Inbound
+from proxy.gateway.router import Plan, Target
+
+# Until a step has set them:
+NOBODY = Principal(Key("", "", Team("")))
+NO_FACTS = RequestFacts(model="")
+NO_PLAN = Plan("", ())
+NO_CAP = Cap(None, CapSource.NONE)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request to an upstream, from its send to the end of its answer."""
+
+    number: int
+    upstream: Upstream
+    target: Target
+    patch: Patch
+    started_at_us: int
+    started: float  # time.perf_counter()
+    first_byte: float | None = None
+    status: int | None = None
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class ActiveCall:
+    """What is known of a call so far. Its row is made from it at any moment by ``record``."""
+
+    inbound: Inbound
+    dialect: Dialect
+    endpoint: str
+    metered: bool
+    principal: Principal = NOBODY
+    secret: str = ""  # only where the client's own provider key is forwarded
+    facts: RequestFacts = NO_FACTS
+    body: bytes | AsyncIterator[bytes] = b""
+    plan: Plan = NO_PLAN
+    cap: Cap = NO_CAP
+    hold: Hold | None = None
+    amount_nano: int = 0
+    estimate_nano: int = 0
+    attempts: list[AttemptRecord] = field(default_factory=list)  # those that are over
+    attempt: Attempt | None = None  # the one under way
+    status: int = 0
+    outcome: Outcome = Outcome.COMPLETED
+    refusal: str = ""
+    first_sent: float | None = None  # when the first attempt was sent
+    first_byte: float | None = None
+    answering: bool = False  # the head of the answer went to the client
+    id: str = ""
+    started_at_us: int = 0
+    started: float = 0.0
+    # The client may leave while we wait for an upstream: who waits, and whether that may be cut short.
+    task: "asyncio.Task[None] | None" = None
+    interruptible: bool = False
+    interrupted: bool = False
+    drain_timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        now_ns = time.time_ns()
+        self.id = new_call_id(now_ns)
+        self.started_at_us = now_ns // 1000
+        self.started = time.perf_counter()
+
+    @property
+    def client_left(self) -> bool:
+        """Whether the client closed its connection before it had its answer."""
+        return self.inbound.gone
+
+    def interrupt(self) -> None:
+        """End the wait for an upstream, if that is what the call does at the moment."""
+        if self.interruptible and not self.interrupted and self.task is not None:
+            self.interrupted = True
+            self.task.cancel()
+
+    def record(self, attempts: tuple[AttemptRecord, ...] | None = None) -> CallRecord:
+        """The call's row as of now."""
+        principal = self.principal
+        key = principal.key
+        return CallRecord(
+            id=self.id,
+            started_at_us=self.started_at_us,
+            team=key.team.name,
+            organisation=key.team.organisation,
+            key_id=key.id,
+            key=key.name,
+            user=principal.user,
+            workflow=principal.workflow,
+            run=principal.run,
+            tags=principal.tags,
+            endpoint=self.endpoint,
+            model_requested=self.facts.model,
+            stream=self.facts.stream,
+            status=self.status,
+            outcome=self.outcome,
+            output_cap=self.cap.tokens,
+            output_cap_source=self.cap.source,
+            duration_us=_micros(time.perf_counter() - self.started),
+            first_byte_us=self._since_start(self.first_byte),
+            overhead_us=self._since_start(self.first_sent) or 0,
+            refusal=self.refusal,
+            held_nano=self.hold.amount_nano if self.hold else 0,
+            attempts=tuple(self.attempts) if attempts is None else attempts,
+        )
+
+    def _since_start(self, moment: float | None) -> int | None:
+        return None if moment is None else _micros(moment - self.started)
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)

@@ -1,0 +1,52 @@
+"""What the data path knows of the configuration: one frozen object, swapped whole on a reload."""
+
+from dataclasses import dataclass, field
+
+from proxy.core.call import Team
+from proxy.gateway.dialects.base import Quirks
+from proxy.gateway.router import Router
+from proxy.gateway.upstreams.base import Headers, UpstreamClient
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A provider endpoint, ready to call."""
+
+    name: str
+    client: UpstreamClient
+    dialect: str = "openai"
+    provider: str = ""  # the price book's name for it
+    credential: Headers = field(default_factory=list)  # takes the place of the client's
+    headers: Headers = field(default_factory=list)  # configured extras
+    quirks: Quirks = field(default_factory=Quirks)
+    drain: bool = True  # a client that leaves a stream: read it to its end (else abort and count)
+    drain_s: float = 120.0
+    max_draining: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a client may send."""
+
+    max_body_bytes: int = 32 * 2**20
+    max_header_bytes: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Policies for what no key, team or model says."""
+
+    max_output_tokens: int | None = None
+    on_over_cap: str = "clamp"  # clamp | reject
+    hold_wait_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """The data path's configuration."""
+
+    upstreams: dict[str, Upstream]
+    router: Router
+    teams: dict[str, Team]
+    limits: Limits = field(default_factory=Limits)
+    defaults: Defaults = field(default_factory=Defaults)

@@ -1,0 +1,142 @@
+"""What is text in the chat format: of a prompt, of an answer's message, of a stream's delta.
+
+Whatever has the wrong type is no text; nothing here raises on any JSON.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+Json = dict[str, Any]
+
+# Stands between the pieces of a prompt. In OpenAI's vocabularies it is always a token of its own and
+# never merges with its neighbours, so that the count of the whole is the sum of the counts.
+SEPARATOR = "\x1e"
+
+_PER_PROMPT = 3  # tokens that begin the answer
+_PER_MESSAGE = 4  # what stands around a message, and its role
+
+_TEXT_IN_PARTS = ("text", "refusal", "thinking", "content", "transcript")
+_DEEPEST = 8  # parts within parts; there are two in practice
+
+
+def spoken(part: Json) -> Iterator[tuple[str, str]]:
+    """The text of a message or delta as (where it stands, text): each place is one run of tokens."""
+    for place in ("content", "refusal"):
+        if (value := part.get(place)) is not None:
+            for text in _texts(value):
+                yield place, text
+    # Some send the same thoughts under two names.
+    thoughts = part.get("reasoning_content") or part.get("reasoning")
+    if thoughts is not None:
+        for text in _texts(thoughts):
+            yield "reasoning", text
+    if isinstance(audio := part.get("audio"), dict):
+        for text in _texts(audio.get("transcript")):
+            yield "audio", text
+    if part.get("function_call") is not None:
+        yield from _function(part["function_call"], "function_call")
+    calls = part.get("tool_calls")
+    if isinstance(calls, list):
+        for position, call in enumerate(calls):
+            if isinstance(call, dict):
+                yield from _tool_call(call, position)
+
+
+def spoken_in_choices(answer: Json, inside: str) -> Iterator[tuple[str, str]]:
+    """The text of all choices; ``inside`` is ``delta`` or ``message``."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list):
+        return
+    for choice in choices:
+        if isinstance(choice, dict):
+            part = choice.get(inside)
+            index = choice.get("index", 0)
+            if isinstance(part, dict):
+                for place, text in spoken(part):
+                    yield f"{index}.{place}", text
+            elif isinstance(text := choice.get("text"), str):
+                yield f"{index}.text", text
+
+
+def prompt_pieces(document: Json) -> Iterator[str]:
+    """Every text of a request that the provider tokenizes: messages, tools, functions, the schema."""
+    messages = document.get("messages")
+    if isinstance(messages, list):
+        for message in messages:
+            if isinstance(message, dict):
+                yield from _message(message)
+    for name in ("tools", "functions"):
+        if document.get(name):
+            yield _json(document[name])
+    form = document.get("response_format")
+    if isinstance(form, dict) and form.get("json_schema"):
+        yield _json(form["json_schema"])
+    prediction = document.get("prediction")
+    if isinstance(prediction, dict):
+        yield from _texts(prediction.get("content"))
+
+
+def prompt_text(document: Json) -> str:
+    """All text of a request that the provider tokenizes; ``prompt_overhead`` is the rest."""
+    return SEPARATOR.join(prompt_pieces(document))
+
+
+def prompt_overhead(document: Json) -> int:
+    """What is to be added to the count of ``prompt_text`` to get the prompt's tokens.
+
+    OpenAI's template around the messages, less the separators between the pieces. Exact for text
+    without tools; what a provider adds for tools or media is not known from outside.
+    """
+    messages = document.get("messages")
+    found = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+    names = sum(1 for m in found if isinstance(m.get("name"), str))
+    separators = max(0, sum(1 for _ in prompt_pieces(document)) - 1)
+    return _PER_PROMPT + _PER_MESSAGE * len(found) + names - separators
+
+
+def _message(message: Json) -> Iterator[str]:
+    if isinstance(name := message.get("name"), str):
+        yield name
+    for _, text in spoken(message):
+        yield text
+
+
+def _tool_call(call: Json, position: int) -> Iterator[tuple[str, str]]:
+    where = f"tool.{call.get('index', position)}"
+    for kind in ("function", "custom"):
+        if call.get(kind) is not None:
+            yield from _function(call[kind], where)
+
+
+def _function(function: object, where: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(function, dict):
+        return
+    for field in ("name", "arguments", "input"):
+        value = function.get(field)
+        if isinstance(value, str) and value:
+            yield f"{where}.{field}", value
+        elif isinstance(value, dict | list):  # some providers send arguments as an object
+            yield f"{where}.{field}", _json(value)
+
+
+def _texts(value: object, depth: int = 0) -> Iterator[str]:
+    """The texts of a content: a string, or parts with text in them."""
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif isinstance(value, list) and depth < _DEEPEST:
+        for part in value:
+            yield from _texts(part, depth + 1)
+    elif isinstance(value, dict) and depth < _DEEPEST:
+        for field in _TEXT_IN_PARTS:
+            if field in value:
+                yield from _texts(value[field], depth + 1)
+
+
+def _json(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except (orjson.JSONEncodeError, TypeError):  # nested deeper than any provider takes
+        return ""

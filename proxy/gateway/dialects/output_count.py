@@ -1,0 +1,82 @@
+"""Counts the tokens of text that arrives in pieces: exact at the end, bounded at any time, flat in memory."""
+
+import re
+from collections.abc import Callable
+
+_WORD_END = re.compile(r"[^\W\d_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
+_LOOK_BACK = 512  # characters in which a place to cut is looked for
+_MOST_KEPT = 65_536  # characters of one run that are kept uncounted
+
+
+class OutputCount:
+    """Tokens of the output so far, by the model's own tokenizer.
+
+    ``place`` keeps apart what the model wrote apart: choices, content, arguments of each tool call.
+    Text is folded into a number after a word, where no token of OpenAI's vocabularies goes on, so
+    that the sum of the counts is the count of the sum.
+    """
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        self._count = count
+        self._counted = 0  # tokens of the text that was folded
+        self._loose = 0  # folds that were not between words: each may have split a token
+        self._runs: dict[str, list[str]] = {}
+        self._kept: dict[str, int] = {}  # characters of each run
+        self._most_bytes = 0  # of the text that is kept
+
+    @property
+    def at_most(self) -> int:
+        """No fewer than the tokens so far, without counting: a token is at least one byte."""
+        return self._counted + self._most_bytes
+
+    def add(self, place: str, text: str, most_bytes: int | None = None) -> None:
+        """Take more text. ``most_bytes`` saves the work where the caller knows a bound of its size."""
+        run = self._runs.get(place)
+        if run is None:
+            self._runs[place] = [text]
+            self._kept[place] = len(text)
+        else:
+            run.append(text)
+            self._kept[place] += len(text)
+        if most_bytes is None:
+            most_bytes = len(text) if text.isascii() else 4 * len(text)
+        self._most_bytes += most_bytes
+        if self._kept[place] > _MOST_KEPT:
+            self._fold(place, at_any_place=True)
+            self._measure()
+
+    def tokens(self) -> int:
+        """The tokens so far. Folds what it counts, so that counting often does not count twice."""
+        for place in list(self._runs):
+            self._fold(place, at_any_place=False)
+        self._measure()
+        return self._counted + sum(self._count("".join(run)) for run in self._runs.values() if run)
+
+    def at_least(self) -> int:
+        """No more than the tokens so far, also where text was folded inside a word."""
+        return self.tokens() - 2 * self._loose
+
+    def _fold(self, place: str, *, at_any_place: bool) -> None:
+        text = "".join(self._runs[place])
+        end = _last_word_end(text)
+        if not end and at_any_place:
+            end = len(text)
+            self._loose += 1
+        if end:
+            self._counted += self._count(text[:end])
+        self._runs[place] = [text[end:]]
+        self._kept[place] = len(text) - end
+
+    def _measure(self) -> None:
+        self._most_bytes = sum(
+            len(piece.encode("utf-8", "surrogatepass")) for run in self._runs.values() for piece in run
+        )
+
+
+def _last_word_end(text: str) -> int:
+    """Where the last word that is surely whole ends; 0 where there is none near the end."""
+    start = max(0, len(text) - _LOOK_BACK)
+    end = 0
+    for match in _WORD_END.finditer(text, start):
+        end = match.end()
+    return end

@@ -1,0 +1,147 @@
+"""Hides the usage that we asked for and the client did not: its bytes are those of an unasked stream.
+
+Two things are taken out, and nothing else: the member ``"usage":null`` of a chunk, and the chunk that
+holds usage and nothing else of meaning. Judged by content, never by position.
+"""
+
+import re
+from typing import Final
+
+from proxy.gateway.dialects import splice, sse
+from proxy.gateway.dialects.chat_scan import parse
+from proxy.gateway.dialects.usage import Json
+
+LONGEST_EVENT: Final = 1024 * 1024  # bytes; a longer one goes through unread
+
+# The last members of a chunk that is one line: what stands after usage:null up to the chunk's end has
+# only scalars, so the brace closes the chunk itself. A quote after a comma is never inside a string.
+_REST = rb'((?:,[ ]?"[^"\\\n]*+":[ ]?(?:"[^"\\\n]*+"|[-+.\w]++))*+\}\n\n)'
+_NULL = re.compile(rb',"usage":null' + _REST)
+_SPACED_NULL = re.compile(rb', "usage": null' + _REST)
+
+# What a chunk says about the stream and not about the answer. llama.cpp puts timings there.
+_ENVELOPE: Final = frozenset(
+    {
+        "choices",
+        "created",
+        "id",
+        "model",
+        "object",
+        "obfuscation",
+        "p",  # Mistral's padding
+        "provider",
+        "service_tier",
+        "stats",
+        "system_fingerprint",
+        "timings",
+        "usage",
+        "x_groq",
+    }
+)
+
+
+class UsageStrip:
+    """Takes a stream's bytes in any pieces; holds back an event that is not whole, and no more."""
+
+    __slots__ = ("_dropped", "_edge", "_glue", "_held", "_held_bytes", "gave_up")
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._edge = b""  # the last bytes that are held
+        self._dropped = False  # the last event was taken out
+        self._glue = False  # it ended with a CR that an LF may follow
+        self.gave_up = False  # an event was too long to be read
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes of the events that are whole now, less what is hidden."""
+        if self._held:
+            if self._held_bytes < LONGEST_EVENT and not sse.boundary(self._edge + data):
+                return self._hold(data)
+            data = b"".join((*self._held, data))
+            self._held.clear()
+            self._held_bytes = 0
+            self._edge = b""
+        glued = b""
+        if self._glue and data:
+            self._glue = False
+            if data.startswith(b"\n"):
+                glued, data = (b"" if self._dropped else b"\n"), data[1:]
+        end = len(data) if data.endswith(b"\n\n") else sse.boundary(data)
+        if end == len(data):
+            return glued + self._visible(data) if glued else self._visible(data)
+        out = glued + self._visible(data[:end])
+        if len(data) - end > LONGEST_EVENT:
+            self.gave_up = True
+            return out + data[end:]
+        self._hold(data[end:])
+        return out
+
+    def finish(self) -> bytes:
+        """What is held back: half an event as it is, a whole one without its empty line like others."""
+        held = b"".join(self._held)
+        self._held.clear()
+        return _visible_event(held)
+
+    def _hold(self, data: bytes) -> bytes:
+        self._held.append(data)
+        self._held_bytes += len(data)
+        self._edge = (self._edge + data[-3:])[-3:]
+        return b""
+
+    def _visible(self, whole: bytes) -> bytes:
+        """The whole events, less what is hidden."""
+        if b"\r" in whole:
+            return self._visible_one_by_one(whole)
+        if whole.rfind(b'"usage"') < 0:
+            self._dropped = False
+            return whole
+        if whole.count(b"\n") == 2 * (whole.count(b"\n\ndata: ") + whole.startswith(b"data: ")):
+            # Each event is one data line.
+            whole = _NULL.sub(rb"\1", whole)
+            if whole.rfind(b'"usage"') < 0:
+                self._dropped = False
+                return whole
+            whole = _SPACED_NULL.sub(rb"\1", whole)
+        return self._visible_one_by_one(whole)
+
+    def _visible_one_by_one(self, whole: bytes) -> bytes:
+        out = []
+        for event in sse.events(whole):
+            visible = _visible_event(event)
+            self._dropped = not visible
+            out.append(visible)
+        self._glue = whole.endswith(b"\r")
+        return b"".join(out)
+
+
+def _visible_event(event: bytes) -> bytes:
+    if b'"usage"' not in event:
+        return event
+    data = sse.payload(event)
+    chunk = parse(data)
+    if chunk is None or "usage" not in chunk:
+        return event
+    if chunk["usage"] is None:
+        return _without_null(event, data)
+    return b"" if _is_usage_only(chunk) else event
+
+
+def _without_null(event: bytes, data: bytes) -> bytes:
+    """The event without its null usage; as it is where the chunk stands in several lines."""
+    at = event.find(data, event.find(b"data:"))
+    found = splice.members(data)
+    named = [i for i, member in enumerate(found) if member.name == "usage"]
+    if at < 0 or len(named) != 1:
+        return event
+    (index,) = named
+    return event[:at] + splice.apply(data, [splice.removal(found, index)]) + event[at + len(data) :]
+
+
+def _is_usage_only(chunk: Json) -> bool:
+    if chunk.get("choices") != [] or not isinstance(chunk["usage"], dict):
+        return False
+    x_groq = chunk.get("x_groq")
+    if isinstance(x_groq, dict) and x_groq.get("error"):
+        return False
+    return all(name in _ENVELOPE or not value for name, value in chunk.items())

@@ -1,0 +1,180 @@
+"""Forward: send a call to its upstreams, in order, until one answers. Each attempt is a row."""
+
+import time
+from dataclasses import replace
+
+from proxy.core.errors import UpstreamFailed, UpstreamTimeout
+from proxy.gateway.active import ActiveCall, Attempt
+from proxy.gateway.config import GatewayConfig, Upstream
+from proxy.gateway.dialects.base import Patch
+from proxy.gateway.meter import failed_attempt
+from proxy.gateway.ports import Ledger
+from proxy.gateway.router import Target
+from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse
+
+_NEXT_ON = frozenset((408, 429, 500, 502, 503, 504, 529))  # worth another upstream, if there is one
+_OPTION_REFUSED = frozenset((400, 422))
+_MAX_ERROR_BYTES = 256 * 1024
+_REQUEST_IDS = (
+    b"x-request-id",
+    b"request-id",
+    b"apim-request-id",
+    b"x-amzn-requestid",
+    b"mistral-correlation-id",
+    b"x-generation-id",
+)
+
+
+class Forwarder:
+    """Sends attempts. Remembers which upstream and model refuse ``stream_options``."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._without_usage: set[tuple[str, str]] = set()
+
+    async def forward(
+        self, call: ActiveCall, config: GatewayConfig
+    ) -> tuple[Attempt, UpstreamResponse]:
+        """The attempt that answered, at the head of its answer; those before it are in the call.
+
+        Raises UpstreamFailed where none did.
+        """
+        targets = call.plan.targets
+        for i, target in enumerate(targets):
+            last = i + 1 == len(targets) or not isinstance(call.body, bytes)
+            upstream = config.upstreams[target.upstream]
+            try:
+                attempt, response = await self._send(call, upstream, target)
+            except UpstreamFailed:
+                if last or call.client_left:
+                    raise
+                continue
+            if response.status in _NEXT_ON and not last:
+                await response.aclose()
+                call.attempt = None
+                call.attempts.append(failed_attempt(attempt, f"status_{response.status}"))
+                continue
+            return attempt, response
+        raise AssertionError("a plan has at least one target")
+
+    async def _send(
+        self, call: ActiveCall, upstream: Upstream, target: Target
+    ) -> tuple[Attempt, UpstreamResponse]:
+        patch = self._patch(call, upstream, target)
+        attempt, response = await self._send_once(call, upstream, target, patch)
+        if not (patch.include_usage and response.status in _OPTION_REFUSED):
+            return attempt, response
+        # Perhaps the option that we added is what it refuses.
+        replayed = await _read_error(response)
+        if b"stream_options" not in replayed.seen:
+            return attempt, replayed
+        await response.aclose()
+        self._without_usage.add((upstream.name, target.model))
+        call.attempt = None
+        call.attempts.append(failed_attempt(attempt, "stream_options_refused"))
+        return await self._send_once(call, upstream, target, replace(patch, include_usage=False))
+
+    def _patch(self, call: ActiveCall, upstream: Upstream, target: Target) -> Patch:
+        facts = call.facts
+        if not call.metered:
+            return Patch(model=target.model if target.model != facts.model else None)
+        cap = call.cap.tokens
+        wants = facts.stream and not facts.wants_usage and upstream.quirks.include_usage
+        return Patch(
+            model=target.model if target.model != facts.model else None,
+            output_cap=cap if cap != facts.output_limit else None,
+            cap_parameter=upstream.quirks.cap_parameter or "",
+            include_usage=wants and (upstream.name, target.model) not in self._without_usage,
+        )
+
+    async def _send_once(
+        self, call: ActiveCall, upstream: Upstream, target: Target, patch: Patch
+    ) -> tuple[Attempt, UpstreamResponse]:
+        attempt = Attempt(
+            number=len(call.attempts) + 1,
+            upstream=upstream,
+            target=target,
+            patch=patch,
+            started_at_us=time.time_ns() // 1000,
+            started=time.perf_counter(),
+        )
+        if attempt.number > 1 and call.hold is not None:
+            pending = failed_attempt(attempt, "")
+            await self._ledger.attempt(call.hold, call.record((*call.attempts, pending)))
+        call.attempt = attempt
+        if call.first_sent is None:
+            call.first_sent = attempt.started
+        try:
+            response = await upstream.client.send(_request(call, upstream, patch))
+        except UpstreamFailed as failure:
+            call.attempt = None
+            call.attempts.append(failed_attempt(attempt, _word(failure)))
+            raise
+        attempt.first_byte = time.perf_counter()
+        attempt.status = response.status
+        attempt.request_id = _request_id(response.headers)
+        return attempt, response
+
+
+def _word(failure: UpstreamFailed) -> str:
+    if isinstance(failure, UpstreamTimeout):
+        return "timeout"
+    return "connection" if failure.sent else "connect"
+
+
+def _request(call: ActiveCall, upstream: Upstream, patch: Patch) -> UpstreamRequest:
+    inbound = call.inbound
+    path = inbound.path
+    target = path[3:] if path.startswith(b"/v1") else path
+    if inbound.query:
+        target += b"?" + inbound.query
+    if call.secret:
+        credential: Headers = [(b"authorization", b"Bearer " + call.secret.encode("latin-1"))]
+    else:
+        credential = upstream.credential
+    headers = inbound.forwarded_headers([*credential, *upstream.headers])
+    body = call.body
+    if isinstance(body, bytes):
+        body = call.dialect.patch(body, patch)
+    elif (length := inbound.values.get(b"content-length")) is not None:
+        headers.append((b"content-length", length))
+    return UpstreamRequest(inbound.method.encode(), target, headers, body)
+
+
+def _request_id(headers: Headers) -> str:
+    for name, value in headers:
+        if name in _REQUEST_IDS:
+            return value.decode("latin-1")
+    return ""
+
+
+async def _read_error(response: UpstreamResponse) -> "_Replayed":
+    """An error's body, as far as it is of interest, ready to be read again by the relay."""
+    parts = []
+    size = 0
+    while size < _MAX_ERROR_BYTES and (part := await response.read()):
+        parts.append(part)
+        size += len(part)
+    return _Replayed(response, b"".join(parts))
+
+
+class _Replayed:
+    """An answer of which the beginning was read already."""
+
+    def __init__(self, response: UpstreamResponse, seen: bytes) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.seen = seen
+        self._unread = seen
+        self._response = response
+
+    async def read(self) -> bytes:
+        """What was read already, then the rest."""
+        if self._unread:
+            unread, self._unread = self._unread, b""
+            return unread
+        return await self._response.read()
+
+    async def aclose(self) -> None:
+        """Close the answer."""
+        await self._response.aclose()

@@ -1,0 +1,109 @@
+"""Meter: what an answer used, as the provider reported it or as we count it, and what that costs."""
+
+import time
+from dataclasses import dataclass
+
+from proxy.core.call import AttemptRecord
+from proxy.core.pricing import Charge, PriceBook, PriceQuery
+from proxy.core.usage import EMPTY, Usage, UsageSource
+from proxy.gateway.active import ActiveCall, Attempt
+from proxy.gateway.dialects.base import Scan, Scanner
+from proxy.gateway.ports import Tokenizer
+
+LEFT = "client_left"  # an attempt's error: we did not wait for the rest
+_FIRST_ERROR = 400
+_NO_CHARGE = Charge(0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Turns an attempt that is over into its row."""
+
+    prices: PriceBook
+    tokenizer: Tokenizer
+
+    async def measure(
+        self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str = ""
+    ) -> AttemptRecord:
+        """The row of an attempt whose answer was seen to its end, or as far as it came."""
+        scan = scanner.scan
+        usage, source = await self._usage(call, attempt, scanner, error)
+        charge, price_source, price_version = self._charge(call, attempt, scan, usage, source)
+        return AttemptRecord(
+            number=attempt.number,
+            upstream=attempt.upstream.name,
+            model=attempt.target.model,
+            started_at_us=attempt.started_at_us,
+            duration_us=_micros_since(attempt.started),
+            first_byte_us=_micros(attempt.first_byte, attempt.started),
+            status=attempt.status,
+            model_served=scan.served_model,
+            upstream_call_id=scan.upstream_call_id or attempt.request_id,
+            usage=usage,
+            usage_source=source,
+            usage_raw=scan.usage_raw.decode("utf-8", "replace"),
+            cost_nano=charge.nano,
+            charge=charge.lines,
+            price_source=price_source,
+            price_version=price_version,
+            error=error or scan.error,
+            flags=scan.flags + (("cut_at_cap",) if scan.cut else ()),
+        )
+
+    async def _usage(
+        self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str
+    ) -> tuple[Usage, UsageSource]:
+        if not call.metered:
+            return EMPTY, UsageSource.NONE
+        if scanner.scan.usage is not None:
+            return scanner.scan.usage, UsageSource.PROVIDER
+        # Without a status, nothing came: either we left (the provider had the prompt), or it failed.
+        answered = error == LEFT if attempt.status is None else attempt.status < _FIRST_ERROR
+        if not answered:
+            return EMPTY, UsageSource.NONE
+        tokens = await self.tokenizer.count_prompt(
+            call.dialect.prompt_text(call.facts), call.facts, call.facts.model
+        )
+        return Usage(input=tokens, output=scanner.count_output()), UsageSource.COUNTED
+
+    def _charge(
+        self, call: ActiveCall, attempt: Attempt, scan: Scan, usage: Usage, source: UsageSource
+    ) -> tuple[Charge, str, str]:
+        if source is UsageSource.NONE:
+            return _NO_CHARGE, "", ""
+        rates = self.prices.rates(price_query(attempt, scan), call.started_at_us)
+        if rates is None:
+            return _NO_CHARGE, "unpriced", ""
+        return rates.charge(usage), rates.source, rates.version
+
+
+def price_query(attempt: Attempt, scan: Scan) -> PriceQuery:
+    """The price is that of the model and tier that the answer names."""
+    upstream = attempt.upstream
+    variants = (scan.service_tier,) if scan.service_tier else ()
+    return PriceQuery(
+        upstream.name, upstream.provider, scan.served_model or attempt.target.model, variants
+    )
+
+
+def failed_attempt(attempt: Attempt, error: str) -> AttemptRecord:
+    """The row of an attempt that brought no answer, or one that was not passed on."""
+    return AttemptRecord(
+        number=attempt.number,
+        upstream=attempt.upstream.name,
+        model=attempt.target.model,
+        started_at_us=attempt.started_at_us,
+        duration_us=_micros_since(attempt.started),
+        first_byte_us=_micros(attempt.first_byte, attempt.started),
+        status=attempt.status,
+        upstream_call_id=attempt.request_id,
+        error=error,
+    )
+
+
+def _micros_since(moment: float) -> int:
+    return int((time.perf_counter() - moment) * 1_000_000)
+
+
+def _micros(moment: float | None, since: float) -> int | None:
+    return None if moment is None else int((moment - since) * 1_000_000)

@@ -1,0 +1,251 @@
+"""The path of a call, in the order of the product.
+
+accept → authenticate → plan → cap → reserve → forward → relay → meter → settle → observe
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from proxy.core import estimate
+from proxy.core.call import AttemptRecord, CallFinished, Outcome, Principal
+from proxy.core.errors import (
+    LedgerError,
+    LedgerUnavailable,
+    Refusal,
+    UpstreamFailed,
+)
+from proxy.core.limits import check_input_cap, check_over_cap, output_cap
+from proxy.core.pricing import PriceBook
+from proxy.core.reservation import Settlement
+from proxy.gateway import answers
+from proxy.gateway.active import NOBODY, ActiveCall
+from proxy.gateway.authenticate import attribute, authenticate
+from proxy.gateway.config import GatewayConfig
+from proxy.gateway.dialects.base import Watch
+from proxy.gateway.forward import Forwarder
+from proxy.gateway.inbound import ClientLeft, Send
+from proxy.gateway.meter import LEFT, Meter
+from proxy.gateway.ports import Keys, Ledger, Observer, Tokenizer
+from proxy.gateway.relay import Relay
+from proxy.gateway.reserve import Reservations
+from proxy.gateway.router import check_allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the pipeline is given by the composition root."""
+
+    ledger: Ledger
+    keys: Keys
+    prices: PriceBook
+    tokenizer: Tokenizer
+    observe: Observer
+
+
+class Pipeline:
+    """Takes calls from accept to observe."""
+
+    def __init__(self, ports: Ports, config: GatewayConfig) -> None:
+        self.config = config  # replaced whole on a reload; a call keeps the one it started with
+        self._ports = ports
+        self._reservations = Reservations(ports.ledger, ports.prices, ports.tokenizer)
+        self._meter = Meter(ports.prices, ports.tokenizer)
+        self._forwarder = Forwarder(ports.ledger)
+        self._settling: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        self.in_flight = 0
+
+    async def handle(self, call: ActiveCall, send: Send) -> None:
+        """One call."""
+        config = self.config
+        self.in_flight += 1
+        try:
+            await self._admit(call, config)
+        except Refusal as refusal:
+            await self._refuse(call, send, refusal)
+        except ClientLeft:
+            self._settle(call, Outcome.CLIENT_LEFT)
+        else:
+            await self._serve(call, config, send)
+        finally:
+            self.in_flight -= 1
+
+    async def _admit(self, call: ActiveCall, config: GatewayConfig) -> None:
+        """Everything that is decided before a byte goes upstream."""
+        await self._authenticate(call)
+        await self._accept(call, config)
+        self._plan(call, config)
+        await self._cap(call, config)
+        await self._reserve(call, config)
+
+    # The steps
+
+    async def _authenticate(self, call: ActiveCall) -> None:
+        try:
+            key, secret = await authenticate(call.inbound, self._ports.keys, call.started_at_us)
+        except LedgerError as error:
+            raise _unavailable() from error
+        call.principal = Principal(key)
+        if key.forward_upstream is not None:
+            call.secret = secret
+
+    async def _accept(self, call: ActiveCall, config: GatewayConfig) -> None:
+        call.inbound.check_head(config.limits.max_header_bytes)
+        call.body = await call.inbound.read_or_stream(
+            config.limits.max_body_bytes, whole=call.metered
+        )
+        if isinstance(call.body, bytes):
+            call.facts = call.dialect.inspect(call.body)
+        call.principal = attribute(
+            call.inbound, call.principal.key, call.facts.user, call.facts.metadata
+        )
+
+    def _plan(self, call: ActiveCall, config: GatewayConfig) -> None:
+        key = call.principal.key
+        model = call.facts.model
+        if model:
+            check_allowed(model, key.team.name, key.team.models, key.models)
+        if key.forward_upstream is not None:
+            call.plan = config.router.direct(model, key.forward_upstream)
+        elif model and call.metered:
+            call.plan = config.router.plan(model)
+        else:
+            call.plan = config.router.default(model)
+
+    async def _cap(self, call: ActiveCall, config: GatewayConfig) -> None:
+        if not call.metered:
+            return
+        facts, key = call.facts, call.principal.key
+        call.cap = output_cap(
+            facts.output_limit,
+            key,
+            model_rule=call.plan.max_output_tokens,
+            default=config.defaults.max_output_tokens,
+            model_maximum=estimate.model_max_output(facts.model),
+        )
+        policy = key.team.on_over_cap or config.defaults.on_over_cap
+        check_over_cap(facts.output_limit, call.cap, policy, facts.output_limit_name)
+        await self._cap_input(call, key.team.max_input_tokens, key.team.name)
+
+    async def _cap_input(self, call: ActiveCall, limit: int | None, team: str) -> None:
+        # Tokens are never more than bytes: only a body that could be over is counted.
+        if limit is None or not isinstance(call.body, bytes) or len(call.body) <= limit:
+            return
+        text = call.dialect.prompt_text(call.facts)
+        tokens = await self._ports.tokenizer.count_prompt(text, call.facts, call.facts.model)
+        check_input_cap(tokens, limit, team)
+
+    async def _reserve(self, call: ActiveCall, config: GatewayConfig) -> None:
+        try:
+            call.hold = await self._reservations.reserve(call, config)
+        except LedgerError as error:
+            raise _unavailable() from error
+
+    async def _serve(self, call: ActiveCall, config: GatewayConfig, send: Send) -> None:
+        """Forward and relay, then settle, whatever ends them."""
+        watcher = self._watch(call)
+        relay: Relay | None = None
+        failure: UpstreamFailed | None = None
+        call.task = asyncio.current_task()
+        try:
+            call.interruptible = True
+            attempt, response = await self._forwarder.forward(call, config)
+            relay = Relay(call, attempt, response, self._meter)
+            await relay.run(send)
+        except UpstreamFailed as error:
+            failure = error
+        except ClientLeft:
+            pass
+        except asyncio.CancelledError:
+            if not call.interrupted or call.task is None:
+                raise
+            call.task.uncancel()
+        finally:
+            call.interruptible = False
+            watcher.cancel()
+            self._settle(call, _outcome(call, failure), relay)
+        if failure is not None and not call.answering and not call.client_left:
+            await answers.refuse(send, call.dialect, failure, call.id)
+
+    async def _refuse(self, call: ActiveCall, send: Send, refusal: Refusal) -> None:
+        call.status = refusal.status
+        call.refusal = refusal.code
+        if call.principal is not NOBODY:
+            self._settle(call, Outcome.REFUSED)
+        await answers.refuse(send, call.dialect, refusal, call.id)
+
+    # A client that leaves
+
+    def _watch(self, call: ActiveCall) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(call.inbound.watch(lambda: self._left(call)))
+
+    def _left(self, call: ActiveCall) -> None:
+        """Drain a stream within its upstream's bounds, else end it.
+
+        What is not streamed is always finished: the provider bills it whole.
+        """
+        upstream = call.attempt.upstream if call.attempt else None
+        if call.metered and not call.facts.stream:
+            return
+        drains = call.metered and upstream is not None and upstream.drain
+        if upstream is None or not drains or self._draining >= upstream.max_draining:
+            call.interrupt()
+            return
+        self._draining += 1
+        loop = asyncio.get_running_loop()
+        call.drain_timer = loop.call_later(upstream.drain_s, call.interrupt)
+
+    # Settle and observe
+
+    def _settle(self, call: ActiveCall, outcome: Outcome, relay: Relay | None = None) -> None:
+        """End the call in a task of its own, that no cancellation of the client's reaches."""
+        call.outcome = outcome
+        if call.drain_timer is not None:
+            call.drain_timer.cancel()
+            self._draining -= 1
+        if call.principal is NOBODY:
+            return
+        task = asyncio.get_running_loop().create_task(self._finish(call, relay))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _finish(self, call: ActiveCall, relay: Relay | None) -> None:
+        if call.attempt is not None:
+            call.attempts.append(await self._last_attempt(call, relay))
+        record = call.record()
+        settlement = Settlement(record, call.principal, call.hold, call.facts.model)
+        await self._ports.ledger.settle(settlement)
+        self._ports.observe(CallFinished(record, call.hold.warnings if call.hold else ()))
+
+    async def _last_attempt(self, call: ActiveCall, relay: Relay | None) -> AttemptRecord:
+        if relay is not None:
+            if call.interrupted:
+                relay.cut_short()
+            return await relay.measured()
+        assert call.attempt is not None  # noqa: S101 - asked by the caller
+        watch = Watch(streamed=True, strip_usage=False, output_cap=None, count=len)
+        nothing = call.dialect.scanner(call.facts, watch)
+        return await self._meter.measure(call, call.attempt, nothing, LEFT)
+
+    async def settled(self, timeout_s: float = 5.0) -> None:
+        """Wait until every call whose answer is out by now is in the ledger, or the time is up."""
+        if self._settling:
+            await asyncio.wait(set(self._settling), timeout=timeout_s)
+
+
+def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
+    if call.client_left:
+        return Outcome.CLIENT_LEFT
+    if failure is not None:
+        call.status = call.status or failure.status
+        call.refusal = failure.code
+        return Outcome.UPSTREAM_FAILED
+    return call.outcome
+
+
+def _unavailable() -> LedgerUnavailable:
+    return LedgerUnavailable(
+        "Farebox can't reach its ledger, and its configuration says that nothing is forwarded "
+        "unrecorded (ledger.unavailable: reject). Try again in a moment.",
+        headers=(("retry-after", "1"),),
+    )

@@ -1,0 +1,83 @@
+"""What is known of providers of the OpenAI format, as data: a new quirk is a line, not code.
+
+Sources: the providers' documentation, and recorded traffic of theirs. ``drain`` is what to do when a
+client leaves a stream: providers that go on generating and bill the whole answer are read to the
+end, so that the ledger has their count; the others stop, and are closed and counted.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One provider's ways."""
+
+    provider: str  # its name in the price book; "" where it has no list prices
+    include_usage: bool = True  # takes stream_options.include_usage
+    cap_parameter: str = ""  # "" means: by model, as OpenAI does
+    drain: bool = False
+    credential_header: str = "authorization"
+
+
+_SELF_HOSTED = Preset("", cap_parameter="max_tokens")
+
+PRESETS: dict[str, Preset] = {
+    "openai": Preset("openai"),
+    "azure": Preset("azure", credential_header="api-key"),
+    "mistral": Preset("mistral", include_usage=False, cap_parameter="max_tokens", drain=True),
+    "deepseek": Preset("deepseek", cap_parameter="max_tokens"),
+    "groq": Preset("groq", drain=True),
+    "xai": Preset("x-ai"),
+    "openrouter": Preset("openrouter", include_usage=False, cap_parameter="max_tokens"),
+    "together": Preset("together", cap_parameter="max_tokens"),
+    "fireworks": Preset("fireworks", cap_parameter="max_tokens"),
+    "perplexity": Preset(
+        "perplexity", include_usage=False, cap_parameter="max_tokens", drain=True
+    ),
+    "cerebras": Preset("cerebras"),
+    "cohere": Preset("cohere", cap_parameter="max_tokens"),
+    "gemini": Preset("google", cap_parameter="max_tokens", drain=True),
+    "dashscope": Preset("alibaba", cap_parameter="max_tokens", drain=True),
+    "ark": Preset("ark", cap_parameter="max_tokens"),
+    "qianfan": Preset("qianfan", cap_parameter="max_tokens"),
+    "hunyuan": Preset("hunyuan", include_usage=False, cap_parameter="max_tokens"),
+    "moonshot": Preset("moonshotai", cap_parameter="max_tokens"),
+    "zai": Preset("z-ai", include_usage=False, cap_parameter="max_tokens"),
+    "minimax": Preset("minimax", cap_parameter="max_tokens", drain=True),
+    "tgi": _SELF_HOSTED,
+    "vllm": _SELF_HOSTED,
+    "ollama": _SELF_HOSTED,
+    "lmstudio": _SELF_HOSTED,
+    "mlx": _SELF_HOSTED,
+    "llamacpp": _SELF_HOSTED,
+    "sglang": _SELF_HOSTED,
+    "tensorrt": _SELF_HOSTED,
+    "triton": _SELF_HOSTED,
+}
+
+# A base URL of a provider says which one it is, without a preset.
+HOSTS: dict[str, str] = {
+    "api.openai.com": "openai",
+    "us.api.openai.com": "openai",
+    "eu.api.openai.com": "openai",
+    "api.mistral.ai": "mistral",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.x.ai": "xai",
+    "openrouter.ai": "openrouter",
+    "api.together.xyz": "together",
+    "api.fireworks.ai": "fireworks",
+    "api.perplexity.ai": "perplexity",
+    "api.cerebras.ai": "cerebras",
+    "generativelanguage.googleapis.com": "gemini",
+    "api.moonshot.ai": "moonshot",
+    "api.z.ai": "zai",
+}
+
+# Any other server that speaks the format: no list prices, nothing assumed but the format.
+UNKNOWN = Preset("")
+
+
+def preset_for(name: str | None, host: str) -> Preset:
+    """The preset of an upstream: as configured, else by its host."""
+    return PRESETS.get(name or HOSTS.get(host, ""), UNKNOWN)

@@ -1,0 +1,138 @@
+"""Relay: an upstream's answer on its way to the client, watched by a scanner.
+
+Bytes go on as they come; the next ones are read only when the client took the last, so that a slow
+reader slows the upstream down. A metered answer that is not streamed is short and comes at once: it
+is read first, so that its cost can be said in its headers.
+"""
+
+from collections.abc import Callable
+
+from proxy.core.call import AttemptRecord, Outcome
+from proxy.core.errors import UpstreamFailed, UpstreamTimeout
+from proxy.gateway import answers
+from proxy.gateway.active import ActiveCall, Attempt
+from proxy.gateway.dialects.base import Scanner, Watch
+from proxy.gateway.inbound import Send
+from proxy.gateway.meter import LEFT, Meter
+from proxy.gateway.upstreams.base import Headers, UpstreamResponse
+
+_MAX_BUFFERED = 1024 * 1024  # bytes of a JSON answer that is read before its head is sent
+
+
+class Relay:
+    """Passes one answer on. ``error`` says afterwards how it broke, if it did."""
+
+    def __init__(
+        self, call: ActiveCall, attempt: Attempt, response: UpstreamResponse, meter: Meter
+    ) -> None:
+        self.call = call
+        self.attempt = attempt
+        self.response = response
+        self.error = ""
+        self._meter = meter
+        self._measured: AttemptRecord | None = None
+        self.streamed = _is_event_stream(response)
+        self.scanner = self._scanner(meter.tokenizer.counter)
+
+    def _scanner(self, counter: Callable[[str], Callable[[str], int]]) -> Scanner:
+        call, attempt = self.call, self.attempt
+        watch = Watch(
+            streamed=self.streamed,
+            strip_usage=attempt.patch.include_usage,
+            output_cap=None if call.cap.tokens is None else call.cap.tokens * call.facts.choices,
+            count=counter(call.facts.model),
+        )
+        return call.dialect.scanner(call.facts, watch)
+
+    async def run(self, send: Send) -> None:
+        """Relay to the end, or until the client's leaving or the upstream's failing ends it."""
+        try:
+            if self.call.metered and not self.streamed:
+                await self._whole(send)
+            else:
+                await self._start(send)
+                await self._stream(send)
+        except UpstreamFailed as failure:
+            self._broke(failure)
+            if not self.call.answering:
+                raise
+        finally:
+            await self.response.aclose()
+
+    async def measured(self) -> AttemptRecord:
+        """The attempt's row."""
+        if self._measured is None:
+            self._measured = await self._meter.measure(
+                self.call, self.attempt, self.scanner, self.error
+            )
+        return self._measured
+
+    async def _whole(self, send: Send) -> None:
+        parts = []
+        size = 0
+        while data := await self.response.read():
+            parts.append(self.scanner.feed(data))
+            size += len(data)
+            if size > _MAX_BUFFERED:
+                await self._start(send)
+                await _send_part(send, b"".join(parts))
+                await self._stream(send)
+                return
+        parts.append(self.scanner.finish())
+        # Counting a long prompt suspends; it must not be cut short by a client that leaves.
+        self.call.interruptible = False
+        attempt = await self.measured()
+        record = self.call.record((*self.call.attempts, attempt))
+        await self._start(send, known=True, extra=answers.cost_headers(record))
+        await self._send_last(send, b"".join(parts))
+
+    async def _start(
+        self, send: Send, *, known: bool = False, extra: Headers | None = None
+    ) -> None:
+        call = self.call
+        call.status = self.response.status
+        call.first_byte = self.attempt.first_byte
+        # A scanner may take bytes out of a stream: then its length is not the upstream's.
+        keep_length = known or not self.streamed
+        headers = answers.relayed_headers(call, self.response.headers, keep_length=keep_length)
+        if extra:
+            headers += extra
+        call.answering = True
+        await send({"type": "http.response.start", "status": call.status, "headers": headers})
+
+    async def _stream(self, send: Send) -> None:
+        scanner, inbound = self.scanner, self.call.inbound
+        while data := await self.response.read():
+            out = scanner.feed(data)
+            if out and not inbound.gone:
+                await _send_part(send, out)
+            if scanner.scan.cut:
+                break
+        rest = scanner.finish()
+        self.call.interruptible = False
+        if not inbound.gone:
+            await self._send_last(send, rest)
+
+    async def _send_last(self, send: Send, body: bytes) -> None:
+        # Said first: once the answer is complete, some servers report its end as the client leaving.
+        self.call.inbound.finished = True
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _broke(self, failure: UpstreamFailed) -> None:
+        self.error = "timeout" if isinstance(failure, UpstreamTimeout) else "truncated"
+        self.call.outcome = Outcome.UPSTREAM_FAILED
+
+    def cut_short(self) -> None:
+        """The client left, and the rest of the answer was not waited for."""
+        self.error = LEFT
+
+
+def _is_event_stream(response: UpstreamResponse) -> bool:
+    for name, value in response.headers:
+        if name == b"content-type":
+            return value[:17].lower() == b"text/event-stream"
+    return False
+
+
+async def _send_part(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})

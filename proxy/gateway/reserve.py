@@ -1,0 +1,205 @@
+"""Reserve: hold the most that a call can cost, with no more precision than it takes to admit it.
+
+First the cheap bound (bytes of the body); if that does not fit, the tokenizer's count; if that does
+not fit, a smaller output cap where the budget allows it; if only other calls' holds are in the way,
+a moment for them to settle; then refuse.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+from proxy.core import estimate
+from proxy.core.budgets import Refused
+from proxy.core.call import CapSource
+from proxy.core.errors import BudgetExceeded, CallNotBounded, ModelNotPriced, Refusal
+from proxy.core.limits import Cap
+from proxy.core.money import usd
+from proxy.core.pricing import PriceBook, PriceQuery, Rates
+from proxy.core.reservation import Hold, HoldRequest
+from proxy.gateway.active import ActiveCall
+from proxy.gateway.config import GatewayConfig, Upstream
+from proxy.gateway.ports import Ledger, Tokenizer
+
+_LEAST_SHRUNK_CAP = 16  # tokens: an answer shorter than that is none
+_NO_RETRY = (("x-should-retry", "false"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservations:
+    """Admits calls to the ledger, or explains why not."""
+
+    ledger: Ledger
+    prices: PriceBook
+    tokenizer: Tokenizer
+
+    async def reserve(self, call: ActiveCall, config: GatewayConfig) -> Hold:
+        """The call's hold. Raises BudgetExceeded, ModelNotPriced, CallNotBounded; LedgerError."""
+        if not call.metered:
+            return await self._exempt(call)
+        bound = self._bound(call, config)
+        call.amount_nano = bound.most_nano(call.cap)
+        call.estimate_nano = bound.likely_nano(call.cap)
+        answer = await self._ask(call, bound)
+        if isinstance(answer, Refused):
+            answer = await self._more_precisely(call, bound, answer, config.defaults.hold_wait_s)
+        return answer
+
+    async def _exempt(self, call: ActiveCall) -> Hold:
+        answer = await self.ledger.reserve(
+            HoldRequest(call.principal, call.record(), 0, model=call.facts.model, exempt=True)
+        )
+        assert isinstance(answer, Hold)  # noqa: S101 - no budget refuses an exempt call
+        return answer
+
+    def _bound(self, call: ActiveCall, config: GatewayConfig) -> "_Bound":
+        facts = call.facts
+        rates = []
+        for target in call.plan.targets:
+            found = self.prices.bound(
+                _query(config.upstreams[target.upstream], target.model, facts.service_tier),
+                call.started_at_us,
+            )
+            if found is None:
+                return _Bound((), 0, facts.model, facts.choices)
+            rates.append(found)
+        body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
+        return _Bound(
+            rates=tuple(rates),
+            input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools),
+            model=facts.model,
+            choices=facts.choices,
+            body_bytes=body_bytes,
+        )
+
+    async def _ask(self, call: ActiveCall, bound: "_Bound") -> Hold | Refused:
+        return await self.ledger.reserve(
+            HoldRequest(
+                principal=call.principal,
+                record=call.record(),
+                amount_nano=call.amount_nano,
+                estimate_nano=call.estimate_nano,
+                model=call.facts.model,
+                unpriced=not bound.rates,
+                unbounded=bool(call.facts.unbounded),
+            )
+        )
+
+    async def _more_precisely(
+        self, call: ActiveCall, bound: "_Bound", refused: Refused, wait_s: float
+    ) -> Hold:
+        if refused.reason != "budget":
+            raise _explain(call, refused)
+        deadline = time.monotonic() + wait_s
+        bound = await self._count(call, bound)
+        answer: Hold | Refused = refused
+        while isinstance(answer, Refused):
+            amount = bound.most_nano(call.cap)
+            if amount > answer.available_nano and answer.budget.shrink and not answer.waitable:
+                _shrink(call, bound, answer)
+                amount = bound.most_nano(call.cap)
+            if amount < call.amount_nano or amount <= answer.available_nano:
+                call.amount_nano = amount
+            elif not await self._wait(answer, deadline):
+                raise _explain(call, answer)
+            answer = await self._ask(call, bound)
+        return answer
+
+    async def _count(self, call: ActiveCall, bound: "_Bound") -> "_Bound":
+        text = call.dialect.prompt_text(call.facts)
+        tokens = await self.tokenizer.count_prompt(text, call.facts, call.facts.model)
+        counted = estimate.counted_bound(
+            tokens,
+            has_tools=call.facts.has_tools,
+            model=call.facts.model,
+            body_bytes=bound.body_bytes,
+        )
+        return replace(bound, input_tokens=min(bound.input_tokens, counted))
+
+    async def _wait(self, refused: Refused, deadline: float) -> bool:
+        """Whether something may have been given back that lets the call in after all."""
+        left = deadline - time.monotonic()
+        if not refused.waitable or left <= 0:
+            return False
+        await self.ledger.released(left)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What the most and the likely cost of a call are made of."""
+
+    rates: tuple[Rates, ...]  # of every upstream it may go to; empty where one has no price
+    input_tokens: int
+    model: str
+    choices: int
+    body_bytes: int = 0
+
+    def most_nano(self, cap: Cap) -> int:
+        """The most that the call can cost anywhere it may go."""
+        output = estimate.output_bound(cap.tokens, self.model, self.choices)
+        return max((r.most_nano(self.input_tokens, output) for r in self.rates), default=0)
+
+    def likely_nano(self, cap: Cap) -> int:
+        """What it will likely cost: the charge of a call whose end nobody saw."""
+        if not self.rates:
+            return 0
+        return self.rates[0].most_nano(
+            *estimate.likely_tokens(self.body_bytes, cap.tokens, self.choices)
+        )
+
+
+def _query(upstream: Upstream, model: str, tier: str) -> PriceQuery:
+    return PriceQuery(upstream.name, upstream.provider, model, (tier,) if tier else ())
+
+
+def _shrink(call: ActiveCall, bound: _Bound, refused: Refused) -> None:
+    """Lower the output cap to what still fits, if anything does."""
+    low, high = 0, estimate.output_bound(call.cap.tokens, call.facts.model)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if bound.most_nano(Cap(middle, CapSource.BUDGET)) <= refused.available_nano:
+            low = middle
+        else:
+            high = middle - 1
+    if low >= _LEAST_SHRUNK_CAP:
+        call.cap = Cap(low, CapSource.BUDGET)
+
+
+def _explain(call: ActiveCall, refused: Refused) -> Refusal:
+    if refused.reason == "unpriced":
+        return _not_priced(call, refused)
+    if refused.reason == "unbounded":
+        why = ", ".join(call.facts.unbounded)
+        return CallNotBounded(
+            f"The cost of this call can't be bounded from its body ({why}), and the budget "
+            f"{refused.budget.id!r} blocks. Leave that out, or set `unbounded: allow` or "
+            "`unbounded: {reserve_usd: …}` on the budget.",
+            headers=_NO_RETRY,
+        )
+    return _exceeded(refused)
+
+
+def _exceeded(refused: Refused) -> BudgetExceeded:
+    budget = refused.budget
+    return BudgetExceeded(
+        f"Budget {budget.id!r} ({budget.scope} {refused.subject!r}, {budget.window}) does not "
+        f"allow this call: limit ${usd(budget.limit_nano)}, spent ${usd(refused.spent_nano)}, "
+        f"held for calls under way ${usd(refused.held_nano)}, this call may cost up to "
+        f"${usd(refused.amount_nano)}. It resets {refused.resets_at_iso}. "
+        "Ask for less output (max_completion_tokens), or have the budget raised.",
+        headers=_NO_RETRY,
+    )
+
+
+def _not_priced(call: ActiveCall, refused: Refused) -> ModelNotPriced:
+    upstream = call.plan.targets[0].upstream
+    return ModelNotPriced(
+        f"Nothing says what the model {call.facts.model!r} costs, and the budget "
+        f"{refused.budget.id!r} blocks. Add to the configuration:\n"
+        "prices:\n"
+        f'  - {{upstream: {upstream}, model: "{call.facts.model}", '
+        "input_per_mtok: 0.00, output_per_mtok: 0.00}\n"
+        "or set `unpriced: allow` on the budget.",
+        param="model",
+        headers=_NO_RETRY,
+    )

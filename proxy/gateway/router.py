@@ -1,0 +1,105 @@
+"""Plan: a public model name becomes the upstreams to try, in order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from proxy.core.errors import ModelNotAllowed, ModelNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One upstream to try, and the name the model has there."""
+
+    upstream: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A public name, or a glob over names, and where it leads.
+
+    A target's model "" is the name that the client asked for.
+    """
+
+    pattern: str
+    targets: tuple[Target, ...]
+    exact: bool = False  # a name of our own, shown in GET /v1/models
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a call may go, in order, and what the model's rule says of it."""
+
+    model: str
+    targets: tuple[Target, ...]
+    max_output_tokens: int | None = None
+
+
+class Router:
+    """The rules of ``models``: a name of our own first, then globs in the file's order."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._exact = {r.pattern: r for r in self.rules if r.exact}
+        self._globs = tuple(r for r in self.rules if not r.exact)
+        self._plan = lru_cache(maxsize=4096)(self._find)
+
+    def plan(self, model: str) -> Plan:
+        """The targets of a model. Raises ModelNotFound."""
+        plan = self._plan(model)
+        if plan is None:
+            raise ModelNotFound(
+                f"No rule leads the model {model!r} to an upstream. "
+                "Use one of GET /v1/models, or add a rule under `models:` in the configuration.",
+                param="model",
+            )
+        return plan
+
+    def default(self, model: str) -> Plan:
+        """Where a request goes that is only passed through: by its model, else by the last glob.
+
+        Raises ModelNotFound where there is no rule at all.
+        """
+        if model:
+            return self.plan(model)
+        if not self._globs:
+            raise ModelNotFound(
+                "This request names no model, so that nothing says which upstream it is for. "
+                'Add a rule like `{match: "*", upstream: openai}` under `models:`.'
+            )
+        target = self._globs[-1].targets[0]
+        return Plan("", (Target(target.upstream, ""),))
+
+    @staticmethod
+    def direct(model: str, upstream: str) -> Plan:
+        """Straight to one upstream: for a client that brought that provider's own key."""
+        return Plan(model, (Target(upstream, model),))
+
+    def _find(self, model: str) -> Plan | None:
+        rule = self._exact.get(model)
+        if rule is None:
+            rule = next((r for r in self._globs if fnmatchcase(model, r.pattern)), None)
+        if rule is None:
+            return None
+        targets = tuple(Target(t.upstream, t.model or model) for t in rule.targets)
+        return Plan(model, targets, rule.max_output_tokens)
+
+
+@lru_cache(maxsize=16384)
+def allowed(model: str, globs: tuple[str, ...]) -> bool:
+    """Whether a list of globs lets a model through."""
+    return any(fnmatchcase(model, glob) for glob in globs)
+
+
+def check_allowed(model: str, team: str, *lists: tuple[str, ...]) -> None:
+    """Every list (the team's, the key's) must let the model through. Raises ModelNotAllowed."""
+    for globs in lists:
+        if not allowed(model, globs):
+            raise ModelNotAllowed(
+                f"Team {team!r} may not use the model {model!r}; it may use: {', '.join(globs)}. "
+                "Ask for it to be added to the team's `models`.",
+                param="model",
+            )

@@ -1,0 +1,229 @@
+"""What may stand in a head, in either direction. Both clients keep these rules.
+
+Towards the upstream nothing is sent that could be read as more than one request; from it nothing
+is taken whose end could be seen differently by someone else on the way (RFC 9112, 6.3 and 11.2).
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
+
+from proxy.core.errors import UpstreamFailed
+from proxy.gateway.upstreams.base import Headers, UpstreamRequest
+from proxy.gateway.upstreams.origin import Origin
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_IN_TARGET = bytes(range(0x21, 0x7F))
+_IN_LINES = b"\t\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_MEMO_SIZE = 512  # names come from clients: remember the usual ones, not all
+_MOST_DIGITS = 18  # of a content-length: below 2**63
+
+# What a header is to us.
+_PLAIN: Final = 0
+_HOST: Final = 1
+_LENGTH: Final = 2
+_OURS: Final = 3
+_CODING: Final = 4
+_CONNECTION: Final = 5
+_HOP: Final = 6
+
+_REQUEST_KINDS = {b"host": _HOST, b"content-length": _LENGTH} | dict.fromkeys(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"), _OURS
+)
+_REQUEST_KINDS[b"transfer-encoding"] = _OURS
+_ANSWER_KINDS = {
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+} | dict.fromkeys(
+    (
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"upgrade",
+    ),
+    _HOP,
+)
+
+
+class CheckedRequest(NamedTuple):
+    """A request that may be sent."""
+
+    target: bytes  # with the base URL's prefix
+    lines: list[bytes]  # b"name: value", as handed in
+    has_host: bool
+    declared: int | None  # the content-length handed in
+    length: int | None  # what to send: None is chunked
+
+
+class RequestRules:
+    """Checks requests for one origin; knows the header names it has seen."""
+
+    __slots__ = ("_kinds", "_origin")
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._kinds = dict(_REQUEST_KINDS)
+
+    def check(self, request: UpstreamRequest) -> CheckedRequest:
+        """The request's parts. Raises UpstreamFailed (not sent), never showing a value.
+
+        Refused are: what is no token in a method or name, control characters anywhere, a target
+        that is no path, headers of the connection itself, and a content-length that is repeated,
+        no number, or not the body's.
+        """
+        has_host, declared = False, None
+        lines = []
+        kinds = self._kinds
+        for name, value in request.headers:
+            kind = kinds.get(name)
+            if kind is None:
+                kind = self._learn(name)
+            if kind:
+                if kind == _OURS or (kind == _HOST and has_host):
+                    raise _not_sent(f"header {_shown(name)} is not the caller's to set")
+                if kind == _HOST:
+                    has_host = True
+                else:
+                    declared = _declared(value, declared)
+            lines.append(name + b": " + value)
+        _check_lines(lines)
+        target = self._target(request)
+        length = _body_length(request.body, declared)
+        return CheckedRequest(target, lines, has_host, declared, length)
+
+    def write(self, request: UpstreamRequest) -> tuple[bytes, int | None]:
+        """The whole head as bytes, and the body's length (None: chunked). Raises like ``check``."""
+        target, lines, has_host, declared, length = self.check(request)
+        parts = [request.method + b" " + target + b" HTTP/1.1"]
+        if not has_host:
+            parts.append(b"host: " + self._origin.authority)
+        parts += lines
+        if length is None:
+            parts.append(b"transfer-encoding: chunked")
+        elif declared is None and needs_length(request.method, length):
+            parts.append(b"content-length: %d" % length)
+        parts.append(b"\r\n")
+        return b"\r\n".join(parts), length
+
+    def _learn(self, name: bytes) -> int:
+        if not _TOKEN.fullmatch(name):
+            raise _not_sent(f"{_shown(name)} is no header name")
+        kind = _REQUEST_KINDS.get(name.lower(), _PLAIN)
+        if len(self._kinds) < _MEMO_SIZE:
+            self._kinds[name] = kind
+        return kind
+
+    def _target(self, request: UpstreamRequest) -> bytes:
+        if not _TOKEN.fullmatch(request.method) or request.method == b"CONNECT":
+            raise _not_sent(f"{_shown(request.method)} is no method to forward")
+        below = request.target
+        if below.translate(None, _IN_TARGET) or b"#" in below:
+            raise _not_sent("the target holds a character that must be percent-encoded")
+        if below and below[0] not in b"/?":
+            raise _not_sent("the target does not begin with a slash")
+        return self._origin.target(below)
+
+
+class AnswerHead(NamedTuple):
+    """The headers of an answer, and what they say about its body."""
+
+    headers: Headers  # end to end, names in lower case
+    length: int | None
+    chunked: bool
+    connection: frozenset[bytes]  # the tokens of ``connection``
+
+
+_KEEP_ALIVE = frozenset((b"keep-alive",))
+_NO_TOKENS: frozenset[bytes] = frozenset()
+_STATES = frozenset((b"close", b"keep-alive", b""))
+
+
+def read_answer_head(raw: Headers) -> AnswerHead:
+    """Split an answer's headers into the reader's and the connection's.
+
+    Raises UpstreamFailed where the end of the body is in doubt.
+    """
+    headers: Headers = []
+    length: int | None = None
+    chunked = False
+    connection = _NO_TOKENS
+    for raw_name, value in raw:
+        name = raw_name.lower()
+        kind = _ANSWER_KINDS.get(name)
+        if kind is None:
+            headers.append((name, value))
+        elif kind == _LENGTH:
+            if length is not None:
+                raise malformed("more than one content-length")
+            length = _number(value.strip(b" \t"))
+            headers.append((name, value))
+        elif kind == _CODING:
+            if chunked or value.strip(b" \t").lower() != b"chunked":
+                raise malformed("a transfer-encoding other than chunked")
+            chunked = True
+        elif kind == _CONNECTION:
+            connection |= _tokens(value)
+    if chunked and length is not None:
+        raise malformed("transfer-encoding together with content-length")
+    named = connection - _STATES
+    if named:
+        headers = [header for header in headers if header[0] not in named]
+    return AnswerHead(headers, length, chunked, connection)
+
+
+def needs_length(method: bytes, length: int) -> bool:
+    """An empty body is worth a content-length only where the method lets one expect a body."""
+    return length > 0 or method in (b"POST", b"PUT", b"PATCH")
+
+
+def malformed(what: str) -> UpstreamFailed:
+    """The error for an answer that is refused."""
+    return UpstreamFailed(f"The upstream's answer is not valid HTTP: {what}.")
+
+
+def _body_length(body: bytes | AsyncIterator[bytes], declared: int | None) -> int | None:
+    if not isinstance(body, bytes):
+        return declared
+    if declared is not None and declared != len(body):
+        raise _not_sent("content-length is not the length of the body")
+    return len(body)
+
+
+def _declared(value: bytes, before: int | None) -> int:
+    if before is not None:
+        raise _not_sent("more than one content-length")
+    if not value.isdigit() or len(value) > _MOST_DIGITS:
+        raise _not_sent("content-length is no number")
+    return int(value)
+
+
+def _check_lines(lines: list[bytes]) -> None:
+    block = b"\n".join(lines)
+    if block.translate(None, _IN_LINES) or block.count(b"\n") != max(len(lines) - 1, 0):
+        raise _not_sent("a header value holds a control character")
+
+
+def _number(value: bytes) -> int:
+    if not value.isdigit() or len(value) > _MOST_DIGITS:
+        raise malformed("content-length is no number")
+    return int(value)
+
+
+def _tokens(value: bytes) -> frozenset[bytes]:
+    token = value.strip(b" \t").lower()
+    if token == b"keep-alive":
+        return _KEEP_ALIVE
+    return frozenset(part.strip(b" \t") for part in token.split(b","))
+
+
+def _not_sent(why: str) -> UpstreamFailed:
+    return UpstreamFailed(f"The request can't be forwarded: {why}.", sent=False)
+
+
+def _shown(name: bytes) -> str:
+    return ascii(name[:40].decode("latin-1"))

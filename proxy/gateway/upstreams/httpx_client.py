@@ -1,0 +1,268 @@
+"""The adapter for httpx: outbound proxies and HTTP/2, and the second opinion of the contract tests.
+
+It uses httpx's transport and leaves its client layer out, so that nothing is added to a request or
+decoded in an answer, no redirect is followed, and no cookie or environment variable counts.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+
+from proxy.core.errors import (
+    ConfigurationError,
+    UpstreamFailed,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.gateway.upstreams.base import (
+    Headers,
+    Timeouts,
+    UpstreamClient,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+from proxy.gateway.upstreams.heads import (
+    CheckedRequest,
+    RequestRules,
+    malformed,
+    needs_length,
+    read_answer_head,
+)
+from proxy.gateway.upstreams.origin import parse_origin, tls_context
+
+_BROKEN_OFF = ("Server disconnected", "peer closed connection", "Server closed the connection")
+
+
+class HttpxClient(UpstreamClient):
+    """One upstream's connections, kept by httpx.
+
+    ``proxy`` is an outbound proxy's URL, with its credentials in it. ``transport`` replaces the
+    network (tests). A connection that died while idle is noticed before it is used; one that dies
+    at the moment of use is UpstreamUnreachable, which the router may retry. An answer that comes
+    early is delivered after the body is sent, or refused by the upstream.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeouts: Timeouts = Timeouts(),
+        max_connections: int = 1000,
+        idle_expiry_s: float = 15.0,
+        verify_tls: bool = True,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        http2: bool = False,
+        max_head_bytes: int = 65_536,
+        max_headers: int = 256,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._origin = parse_origin(base_url)
+        self._rules = RequestRules(self._origin)
+        self._url = httpx.URL(
+            scheme=self._origin.scheme, host=self._origin.host, port=self._origin.port
+        )
+        self._timeouts = timeouts
+        self._limits = (max_head_bytes, max_headers)
+        self._closed = False
+        self._transport = transport or _transport(
+            verify=tls_context(verify=verify_tls, ca_file=ca_file)
+            if self._origin.scheme == "https"
+            else False,
+            limits=httpx.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=max_connections,
+                keepalive_expiry=idle_expiry_s,
+            ),
+            proxy=proxy,
+            http2=http2,
+        )
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send the request and return at the head of the answer."""
+        checked = self._rules.check(request)
+        if self._closed:
+            raise UpstreamUnreachable("The upstream's client is closed.", sent=False)
+        total = asyncio.get_running_loop().time() + self._timeouts.total
+        attempt = _Attempt(self._timeouts, total)
+        try:
+            async with attempt.timeout:
+                answer = await self._transport.handle_async_request(
+                    self._request(request, checked, attempt)
+                )
+        except TimeoutError as error:
+            if not attempt.timeout.expired():  # the body's own
+                raise
+            raise attempt.too_late() from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise _failure(error, sent=attempt.sent) from error
+        response = HttpxResponse(answer, self._timeouts, total)
+        try:
+            response.headers = self._read_head(answer)
+        except UpstreamFailed:
+            await response.aclose()
+            raise
+        return response
+
+    async def aclose(self) -> None:
+        """Close every connection. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await self._transport.aclose()
+
+    def _request(
+        self, request: UpstreamRequest, checked: CheckedRequest, attempt: "_Attempt"
+    ) -> httpx.Request:
+        headers = list(request.headers)
+        if not checked.has_host:
+            headers.insert(0, (b"host", self._origin.authority))
+        if checked.length is None:
+            headers.append((b"transfer-encoding", b"chunked"))
+        elif checked.declared is None and needs_length(request.method, checked.length):
+            headers.append((b"content-length", b"%d" % checked.length))
+        built = httpx.Request(
+            "GET",  # httpx would put a method of the caller's into upper case
+            self._url,
+            headers=headers,
+            stream=_Body(request.body),
+            extensions={
+                "target": checked.target,  # as handed in: not normalised
+                "timeout": {"connect": self._timeouts.connect, "pool": self._timeouts.connect},
+                "trace": attempt.trace,
+            },
+        )
+        built.method = request.method.decode("ascii")
+        return built
+
+    def _read_head(self, answer: httpx.Response) -> Headers:
+        raw = answer.headers.raw
+        max_bytes, max_headers = self._limits
+        size = sum(len(name) + len(value) + 4 for name, value in raw)
+        if size > max_bytes or len(raw) > max_headers:
+            raise malformed(f"its head has more than {max_bytes} bytes or {max_headers} headers")
+        if answer.status_code < 200:  # noqa: PLR2004 - 101 is the one informational that gets here
+            raise malformed("it changes the protocol, which was not asked for")
+        head = read_answer_head(raw)
+        return head.headers
+
+
+class HttpxResponse(UpstreamResponse):
+    """An answer whose body httpx has not touched. The answer to a HEAD has no body."""
+
+    __slots__ = ("_answer", "_failure", "_iterator", "_timeouts", "_total", "headers", "status")
+
+    def __init__(self, answer: httpx.Response, timeouts: Timeouts, total: float) -> None:
+        self.status = answer.status_code
+        self.headers: Headers = []
+        self._answer: httpx.Response | None = answer
+        self._timeouts = timeouts
+        self._total = total
+        self._failure: UpstreamFailed | None = None
+        self._iterator = _stream(answer).__aiter__()
+
+    async def read(self) -> bytes:
+        """The next bytes as they came; ``b""`` at the end."""
+        if self._failure is not None:
+            raise self._failure
+        if self._answer is None:
+            return b""
+        idle = asyncio.get_running_loop().time() + self._timeouts.idle
+        try:
+            async with asyncio.timeout_at(min(idle, self._total)):
+                async for data in self._iterator:
+                    if data:
+                        return data
+        except TimeoutError as error:
+            limit = "total" if self._total <= idle else "idle"
+            self._failure = _too_late(limit, self._timeouts)
+            await self.aclose()
+            raise self._failure from error
+        except httpx.TransportError as error:
+            self._failure = _failure(error, sent=True)
+            await self.aclose()
+            raise self._failure from error
+        await self.aclose()
+        return b""
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            await _stream(answer).aclose()
+
+
+class _Attempt:
+    """One request on its way: whether it left, and until when its answer must have come."""
+
+    __slots__ = ("_timeouts", "_total", "sent", "timeout")
+
+    def __init__(self, timeouts: Timeouts, total: float) -> None:
+        self._timeouts = timeouts
+        self._total = total
+        self.sent = False
+        self.timeout = asyncio.timeout_at(total)
+
+    async def trace(self, event: str, _: Mapping[str, Any]) -> None:
+        """The time to the first byte runs from the moment the connection is there."""
+        if event.endswith(".send_request_headers.started"):
+            self.sent = True
+            first_byte = asyncio.get_running_loop().time() + self._timeouts.first_byte
+            self.timeout.reschedule(min(first_byte, self._total))
+
+    def too_late(self) -> UpstreamTimeout:
+        when = self.timeout.when()
+        limit = "total" if when is not None and when >= self._total else "first_byte"
+        return _too_late(limit, self._timeouts, sent=self.sent)
+
+
+class _Body(httpx.AsyncByteStream):
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes | AsyncIterator[bytes]) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if isinstance(self._body, bytes):
+            yield self._body
+            return
+        async for chunk in self._body:
+            yield chunk
+
+
+def _transport(
+    *, verify: Any, limits: httpx.Limits, proxy: str | None, http2: bool
+) -> httpx.AsyncHTTPTransport:
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=verify, limits=limits, proxy=proxy, http2=http2, trust_env=False
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"upstream client httpx: {error}") from error
+
+
+def _stream(answer: httpx.Response) -> httpx.AsyncByteStream:
+    stream = answer.stream
+    if not isinstance(stream, httpx.AsyncByteStream):
+        raise TypeError("the transport is not asynchronous")
+    return stream
+
+
+def _too_late(limit: str, timeouts: Timeouts, *, sent: bool = True) -> UpstreamTimeout:
+    seconds = getattr(timeouts, limit)
+    return UpstreamTimeout(f"The upstream took longer than {seconds:g} s ({limit}).", sent=sent)
+
+
+def _failure(error: httpx.TransportError | httpx.InvalidURL, *, sent: bool) -> UpstreamFailed:
+    """The one word of ours for what httpx raises."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return UpstreamTimeout(
+            f"The upstream could not be connected to in time ({text}).", sent=sent
+        )
+    if isinstance(error, httpx.RemoteProtocolError) and not text.startswith(_BROKEN_OFF):
+        return malformed(text)
+    if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL):
+        return UpstreamFailed(f"The request can't be forwarded: {text}.", sent=sent)
+    return UpstreamUnreachable(f"The upstream could not be reached ({text}).", sent=sent)

@@ -1,0 +1,233 @@
+"""What all ledgers share: the operations, the views, the options, and the protocol."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from proxy.core.budgets import Budget, Refused, WindowKey
+from proxy.core.call import CallRecord
+from proxy.core.errors import LedgerError
+from proxy.core.reservation import Hold, HoldRequest, Settlement
+from proxy.ledger.lost import LostPolicy
+
+ANSWER_TIMEOUT_S = 0.8  # from here the database counts as down; a client waits no longer than that
+
+
+def now_us() -> int:
+    """The time, in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def new_owner() -> str:
+    """Names this process among all that share the database."""
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerOptions:
+    """How a ledger behaves. ``on_commit`` gets each batch's size and the seconds it took."""
+
+    durability: str = "normal"  # normal: survives kill -9; full: power loss too
+    lease_s: float = 60.0
+    lost: LostPolicy = LostPolicy.CHARGE_ESTIMATE
+    answer_timeout_s: float = ANSWER_TIMEOUT_S
+    queue_limit: int = 10_000  # operations that may wait; one more is refused
+    owner: str = field(default_factory=new_owner)
+    clock_us: Callable[[], int] = now_us
+    on_commit: Callable[[int, float], None] | None = None
+
+
+# Operations. A batch of them is one transaction. ``answer`` is where the caller waits.
+
+
+@dataclass(slots=True, eq=False)
+class Reserve:
+    """Hold money, if it fits; ``forced`` without asking, for a hold that was taken while the database was down."""
+
+    request: HoldRequest
+    answer: asyncio.Future[Any] | None = None
+    since: float = 0.0  # the loop's time when it was asked
+    forced: bool = False
+    owner: str = ""  # "" is this process
+
+
+@dataclass(slots=True, eq=False)
+class Settle:
+    """End a call."""
+
+    settlement: Settlement
+    answer: asyncio.Future[Any] | None = None
+    since: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Note:
+    """Keep a further attempt in the hold."""
+
+    record: CallRecord
+    answer: asyncio.Future[Any] | None = None
+    since: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Release:
+    """Give a hold back that nobody waits for any more: its call was never forwarded."""
+
+    call_id: str
+    answer: asyncio.Future[Any] | None = None
+    since: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Lose:
+    """Settle the hold of a dead process, by policy."""
+
+    call_id: str
+    answer: asyncio.Future[Any] | None = None
+    since: float = 0.0
+
+
+Operation: TypeAlias = Reserve | Settle | Note | Release | Lose
+Answer: TypeAlias = Hold | Refused | Exception | None
+
+
+def call_id_of(operation: Operation) -> str:
+    """The call that an operation is about."""
+    if isinstance(operation, Settle):
+        return operation.settlement.record.id
+    if isinstance(operation, Reserve):
+        return operation.request.record.id
+    if isinstance(operation, Note):
+        return operation.record.id
+    return operation.call_id
+
+
+def is_forced(operation: Operation) -> bool:
+    """Whether it is a hold that was taken without the database."""
+    return isinstance(operation, Reserve) and operation.forced
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of a batch. ``gave_back``: room may have come free in a window."""
+
+    answers: Sequence[Answer]
+    gave_back: bool
+    seconds: float
+
+
+class DoubtfulError(LedgerError):
+    """The connection broke while a transaction was being committed: it may be written, or not."""
+
+
+# Views
+
+
+@dataclass(frozen=True, slots=True)
+class WindowView:
+    """One window of a budget as the ledger has it, in nano-dollars and epoch seconds."""
+
+    subject: str
+    starts_at: int
+    resets_at: int | None
+    spent_nano: int = 0
+    held_nano: int = 0
+    overdraft_nano: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """A budget and its windows of now: one for a named subject, one for each that was used for "*"."""
+
+    budget: Budget
+    origin: str  # configuration | api
+    windows: tuple[WindowView, ...]
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a ledger has done since it started."""
+
+    transactions: int = 0
+    operations: int = 0
+    retries: int = 0  # transactions that the database asked for again
+    failures: int = 0  # transactions that it did not take
+    swept: int = 0  # holds of dead processes that were settled
+    waiting: int = 0  # operations in the queue now
+    spool_rows: int = 0  # what waits in the spool for the database to answer
+    spool_bytes: int = 0
+    available: bool = True  # whether the database answered when it was last asked
+
+
+class Ledger(Protocol):
+    """Holds, settlements and budgets. Satisfies ``gateway.ports.Ledger``, whose words hold here."""
+
+    @property
+    def stats(self) -> Stats:
+        """What it has done."""
+
+    async def start(self) -> None:
+        """Open it, and settle the holds of the dead. Raises LedgerError."""
+
+    async def stop(self) -> None:
+        """Write what waits, and close it."""
+
+    async def ping(self) -> None:
+        """Raises LedgerError where the database does not answer."""
+
+    async def reserve(self, request: HoldRequest) -> Hold | Refused:
+        """Hold the amount on every budget the call falls under, or say which one refuses."""
+
+    async def settle(self, settlement: Settlement) -> None:
+        """End the call, exactly once."""
+
+    async def attempt(self, hold: Hold, record: CallRecord) -> None:
+        """Note a further attempt in the hold before it is sent."""
+
+    async def released(self, timeout_s: float) -> None:
+        """Wait until a hold may have been given back, or the time is up."""
+
+    async def call(self, call_id: str) -> CallRecord | None:
+        """One settled call."""
+
+    async def sync_budgets(self, budgets: Sequence[Budget]) -> None:
+        """Make the configured budgets those of the ledger.
+
+        A budget that the admin API changed stays so until its words in the configuration change.
+        """
+
+    async def set_budget(self, budget: Budget, actor: str) -> None:
+        """Make or change a budget. Its windows stay, as long as it covers the same calls."""
+
+    async def remove_budget(self, budget_id: str, actor: str) -> bool:
+        """Remove a budget and its windows; False where there is none.
+
+        Raises InvalidRequest for one that stands in the configuration: it would come back.
+        """
+
+    async def budgets(self) -> list[BudgetView]:
+        """All budgets with their windows of now."""
+
+    async def sweep(self, now_us: int | None = None) -> int:
+        """Settle the holds of processes that died, and say how many."""
+
+    async def verify(self) -> list[str]:
+        """Where the totals differ from the rows they are made of: empty where all is well."""
+
+
+class SqlLedger(Ledger, Protocol):
+    """What the spool needs besides, to keep going while the database is away."""
+
+    @property
+    def options(self) -> LedgerOptions:
+        """How it behaves."""
+
+    async def ask(self, operation: Operation) -> Any:
+        """Have one operation done, in the next batch. Raises LedgerError."""
+
+    def known(self, key: WindowKey) -> tuple[int, int]:
+        """Spent and held of a window when this process last saw it, in nano-dollars."""

@@ -1,0 +1,285 @@
+"""What one transaction writes: decided here, without I/O, in the order in which the calls came.
+
+A ledger loads what the operations touch into a ``Ground``, has a ``Batch`` decide, and writes what
+it says. Memory, SQLite and PostgreSQL differ only in the loading and the writing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from proxy.core.budgets import Refused, WindowKey, WindowState, decide, window_bounds
+from proxy.core.call import CallRecord, Principal
+from proxy.core.reservation import Hold
+from proxy.ledger import rows
+from proxy.ledger.base import Answer, Lose, Note, Operation, Reserve, Settle
+from proxy.ledger.codec import decode, encode, principal_of
+from proxy.ledger.cover import NOWHERE, Cover, Covers, Place
+from proxy.ledger.lost import LostPolicy, charge_of, lost
+from proxy.ledger.rows import Row
+
+
+@dataclass(slots=True)
+class OpenHold:
+    """A hold that is not settled. What only the loss of its call needs may be left empty."""
+
+    amount_nano: int
+    windows: tuple[WindowKey, ...]
+    estimate_nano: int = 0
+    model: str = ""
+    record: str = ""
+
+
+@dataclass(slots=True)
+class Settled:
+    """A call that has its row. One marked lost is provisional: it comes with what it was written from."""
+
+    record: CallRecord | None = None
+    model: str = ""
+
+
+@dataclass(slots=True)
+class Ground:
+    """What the transaction found, locked until its end."""
+
+    windows: dict[WindowKey, WindowState] = field(default_factory=dict)
+    holds: dict[str, OpenHold] = field(default_factory=dict)
+    settled: dict[str, Settled] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Writes:
+    """What the transaction is to write. ``answers`` are one an operation, in their order."""
+
+    answers: list[Answer] = field(default_factory=list)
+    holds_made: dict[str, Row] = field(default_factory=dict)  # in the order of the columns
+    holds_noted: dict[str, str] = field(default_factory=dict)  # call id → record
+    holds_ended: list[str] = field(default_factory=list)
+    windows: dict[WindowKey, WindowState] = field(default_factory=dict)
+    calls_undone: list[str] = field(
+        default_factory=list
+    )  # provisional rows, deleted before the inserts
+    calls: dict[str, Row] = field(default_factory=dict)
+    attempts: dict[str, list[Row]] = field(default_factory=dict)
+    rollups: dict[Row, list[int]] = field(default_factory=dict)
+    by_principal: dict[Row, list[int]] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.holds_made or self.holds_noted or self.holds_ended or self.calls)
+
+
+def touched(
+    operations: Iterable[Operation], covers: Covers, ground: Ground
+) -> dict[WindowKey, Place]:
+    """Every window that the operations may change; ``ground`` has the holds and the settled calls."""
+    found: dict[WindowKey, Place] = {}
+    for operation in operations:
+        cover = _cover(operation, covers, ground)
+        if cover is not None:
+            for place in cover.places:
+                found[place.key] = place
+    for hold in ground.holds.values():
+        for key in hold.windows:
+            if key not in found and (stored := covers.budgets.get(key.budget_id)) is not None:
+                budget = stored.budget
+                at_us = key.starts_at * 1_000_000
+                _, resets_at = window_bounds(budget.window, budget.timezone, at_us)
+                found[key] = Place(key, budget, resets_at, counted=True)
+    return found
+
+
+def _cover(operation: Operation, covers: Covers, ground: Ground) -> Cover | None:
+    if isinstance(operation, Settle):
+        end = operation.settlement
+        return covers.of(end.principal, end.model, end.record.started_at_us)
+    if isinstance(operation, Reserve):
+        request = operation.request
+        if request.exempt:
+            return None
+        return covers.of(request.principal, request.model, request.record.started_at_us)
+    if isinstance(operation, Note):
+        earlier = ground.settled.get(operation.record.id)
+        return _cover_of(operation.record, earlier.model, covers) if earlier else None
+    hold = ground.holds.get(operation.call_id)
+    if isinstance(operation, Lose) and hold is not None:
+        return _cover_of(decode(hold.record), hold.model, covers)
+    return None
+
+
+def _cover_of(record: CallRecord, model: str, covers: Covers) -> Cover:
+    return covers.of(principal_of(record), model, record.started_at_us)
+
+
+class Batch:
+    """Decides the operations of one transaction."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        covers: Covers,
+        *,
+        owner: str,
+        now_us: int,
+        policy: LostPolicy = LostPolicy.CHARGE_ESTIMATE,
+    ) -> None:
+        self._ground = ground
+        self._covers = covers
+        self._owner = owner
+        self._now_us = now_us
+        self._policy = policy
+        self.writes = Writes()
+
+    def decide(self, operations: Iterable[Operation]) -> Writes:
+        """What is to be written, and answered once it is."""
+        answers = self.writes.answers
+        for operation in operations:
+            answer: Answer = None
+            if isinstance(operation, Settle):
+                end = operation.settlement
+                self._settle(end.record, end.model, end.principal)
+            elif isinstance(operation, Reserve):
+                answer = self._reserve(operation)
+            elif isinstance(operation, Note):
+                self._note(operation.record)
+            elif isinstance(operation, Lose):
+                self._lose(operation.call_id)
+            else:
+                self._end_hold(operation.call_id)
+            answers.append(answer)
+        return self.writes
+
+    # The operations
+
+    def _reserve(self, operation: Reserve) -> Hold | Refused | None:
+        request = operation.request
+        record = request.record
+        if operation.forced and self._is_known(record.id):
+            return None
+        cover = NOWHERE
+        if not request.exempt:
+            cover = self._covers.of(request.principal, request.model, record.started_at_us)
+        windows = [self._ground.windows[key] for key in cover.keys]
+        amount = request.amount_nano
+        warnings: tuple[str, ...] = ()
+        if not operation.forced:
+            verdict = decide(
+                windows, amount, unpriced=request.unpriced, unbounded=request.unbounded
+            )
+            if isinstance(verdict, Refused):
+                return verdict
+            amount, warnings = verdict.amount_nano, verdict.warnings
+        if amount:
+            for window in windows:
+                window.held_nano += amount
+                self.writes.windows[window.key] = window
+        self._ground.holds[record.id] = OpenHold(amount, cover.keys)
+        self.writes.holds_made[record.id] = (
+            record.id,
+            operation.owner or self._owner,
+            amount,
+            request.estimate_nano,
+            cover.text,
+            self._now_us,
+            request.model,
+            encode(record),
+        )
+        return Hold(record.id, amount, cover.keys, warnings)
+
+    def _settle(self, record: CallRecord, model: str, principal: Principal) -> None:
+        if self._end_hold(record.id) is None:
+            earlier = self._ground.settled.get(record.id)
+            if earlier is not None:
+                if earlier.record is None:
+                    return  # settled before
+                self._undo(earlier.record, earlier.model)
+        self._write(record, model, principal)
+
+    def _note(self, record: CallRecord) -> None:
+        call_id = record.id
+        if call_id in self.writes.holds_made:
+            row = self.writes.holds_made[call_id]
+            self.writes.holds_made[call_id] = (*row[:-1], encode(record))
+        elif call_id in self._ground.holds:
+            self.writes.holds_noted[call_id] = encode(record)
+        elif (earlier := self._ground.settled.get(call_id)) and earlier.record is not None:
+            # It was swept while its process could not be heard. It goes on, and so does its row.
+            again = lost(record, earlier.record.cost_nano)
+            self._undo(earlier.record, earlier.model)
+            self._write(again, earlier.model, principal_of(again), provisional=True)
+
+    def _lose(self, call_id: str) -> None:
+        hold = self._end_hold(call_id)
+        if hold is None:
+            return  # another process was faster, or its own came back
+        charge = charge_of(self._policy, hold.amount_nano, hold.estimate_nano)
+        record = lost(decode(hold.record), charge)
+        self._write(record, hold.model, principal_of(record), provisional=True)
+
+    # What they are made of
+
+    def _is_known(self, call_id: str) -> bool:
+        return call_id in self._ground.holds or call_id in self._ground.settled
+
+    def _end_hold(self, call_id: str) -> OpenHold | None:
+        """Give back what the call holds."""
+        hold = self._ground.holds.pop(call_id, None)
+        if hold is None:
+            return None
+        if self.writes.holds_made.pop(call_id, None) is None:
+            self.writes.holds_ended.append(call_id)
+            self.writes.holds_noted.pop(call_id, None)
+        if hold.amount_nano:
+            for key in hold.windows:
+                window = self._ground.windows.get(key)
+                if window is not None:  # else its budget was removed
+                    window.held_nano -= hold.amount_nano
+                    self.writes.windows[key] = window
+        return hold
+
+    def _write(
+        self, record: CallRecord, model: str, principal: Principal, *, provisional: bool = False
+    ) -> None:
+        """The rows of a call, and its charge on every window it falls in."""
+        sums = rows.totals(record)
+        self.writes.calls[record.id] = rows.call_row(record, model, sums)
+        self.writes.attempts[record.id] = [rows.attempt_row(record, a) for a in record.attempts]
+        self._count(record, sums, 1)
+        if sums.cost_nano:
+            cover = self._covers.of(principal, model, record.started_at_us)
+            self._charge(cover, sums.cost_nano)
+        self._ground.settled[record.id] = Settled(record if provisional else None, model)
+
+    def _undo(self, record: CallRecord, model: str) -> None:
+        """Take the provisional row of a lost call back."""
+        self.writes.calls_undone.append(record.id)
+        sums = rows.totals(record)
+        self._count(record, sums, -1)
+        if sums.cost_nano:
+            self._charge(_cover_of(record, model, self._covers), -sums.cost_nano)
+
+    def _charge(self, cover: Cover, cost_nano: int) -> None:
+        for key in cover.keys:
+            window = self._ground.windows[key]
+            budget = window.budget
+            if budget.blocks:
+                before = max(window.spent_nano - budget.limit_nano, 0)
+                after = max(window.spent_nano + cost_nano - budget.limit_nano, 0)
+                if after != before:
+                    window.overdraft_nano = max(window.overdraft_nano + after - before, 0)
+            window.spent_nano += cost_nano
+            self.writes.windows[key] = window
+
+    def _count(self, record: CallRecord, sums: rows.Totals, sign: int) -> None:
+        _add(self.writes.rollups, rows.rollup_key(record), rows.rollup_counts(record, sums), sign)
+        by_principal = rows.principal_key(record)
+        _add(self.writes.by_principal, by_principal, rows.principal_counts(sums), sign)
+
+
+def _add(into: dict[Row, list[int]], key: Row, counts: Row, sign: int) -> None:
+    found = into.get(key)
+    if found is None:
+        into[key] = [sign * n for n in counts]
+    else:
+        for i, n in enumerate(counts):
+            found[i] += sign * n

@@ -1,0 +1,255 @@
+"""What the ledgers on a database share: everything but the writing of a batch."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from proxy.core.budgets import Budget, Refused, WindowKey
+from proxy.core.call import CallRecord
+from proxy.core.errors import LedgerError
+from proxy.core.reservation import Hold, HoldRequest, Settlement
+from proxy.ledger import budget_rows, changes, check_rows, leases, money_rows
+from proxy.ledger.base import (
+    BudgetView,
+    DoubtfulError,
+    LedgerOptions,
+    Lose,
+    Note,
+    Operation,
+    Reserve,
+    Settle,
+    Stats,
+    Written,
+)
+from proxy.ledger.gathering import Gathering, Releases
+from proxy.ledger.views import budget_views, current_starts
+from proxy.store.engine import Database
+
+_SIGNS_A_LEASE = 3
+_SWEEPS_A_LEASE = 2
+
+
+class DatabaseLedger:
+    """A ledger whose operations are gathered into transactions, written by ``_dispatch``."""
+
+    def __init__(self, database: Database, options: LedgerOptions | None = None) -> None:
+        self.database = database
+        self.options = options or LedgerOptions()
+        self.stats = Stats()
+        self._releases = Releases()
+        self._gathering: Gathering | None = None
+        self._care: asyncio.Task[None] | None = None
+
+    # What a kind of database does in its own way
+
+    async def _open(self) -> None:
+        raise NotImplementedError
+
+    async def _close(self) -> None:
+        raise NotImplementedError
+
+    def _dispatch(self, batch: list[Operation]) -> None:
+        """Have a batch written, and call ``_gathering.answer`` or ``fail`` with it, then ``_next``."""
+        raise NotImplementedError
+
+    def known(self, key: WindowKey) -> tuple[int, int]:
+        """Spent and held of a window when this process last saw it, in nano-dollars."""
+        raise NotImplementedError
+
+    # Its life
+
+    async def start(self) -> None:
+        """Open it, and settle the holds of the dead. Raises LedgerError."""
+        await self._sign_in()  # before the first hold: a hold without an owner's row is swept
+        await self._open()
+        options = self.options
+        self._gathering = Gathering(
+            self._dispatch, limit=options.queue_limit, timeout_s=options.answer_timeout_s
+        )
+        await self.sweep()
+        self._care = asyncio.get_running_loop().create_task(self._take_care())
+
+    async def stop(self) -> None:
+        """Write what waits, and close it."""
+        if self._care is not None:
+            self._care.cancel()
+            await asyncio.wait((self._care,))
+            self._care = None
+        if self._gathering is not None:
+            self._gathering.closed = True
+            await self._gathering.quiet()
+            self._gathering.stop()
+            self._gathering = None
+            await self._close()
+            owner = self.options.owner
+            await self.database.run(lambda connection: leases.sign_out(connection, owner))
+
+    async def ping(self) -> None:
+        """Raises LedgerError where the database does not answer."""
+        await self.database.run(
+            lambda connection: connection.exec_driver_sql("SELECT 1"), writes=False
+        )
+
+    # The data path
+
+    async def ask(self, operation: Operation) -> Any:
+        """Have one operation done, in the next batch. Raises LedgerError."""
+        if self._gathering is None:
+            raise LedgerError("the ledger is closed")
+        return await self._gathering.ask(operation)
+
+    async def reserve(self, request: HoldRequest) -> Hold | Refused:
+        """Hold the amount on every budget the call falls under, or say which one refuses."""
+        answer: Hold | Refused = await self.ask(Reserve(request))
+        return answer
+
+    async def settle(self, settlement: Settlement) -> None:
+        """End the call, exactly once."""
+        await self.ask(Settle(settlement))
+
+    async def attempt(self, hold: Hold, record: CallRecord) -> None:  # noqa: ARG002 - the protocol's
+        """Note a further attempt in the hold before it is sent."""
+        await self.ask(Note(record))
+
+    async def released(self, timeout_s: float) -> None:
+        """Wait until a hold may have been given back, or the time is up."""
+        await self._releases.wait(timeout_s)
+
+    async def call(self, call_id: str) -> CallRecord | None:
+        """One settled call."""
+        return await self.database.run(
+            lambda connection: money_rows.read_call(connection, call_id), writes=False
+        )
+
+    # Budgets
+
+    async def sync_budgets(self, budgets: Sequence[Budget]) -> None:
+        """Make the configured budgets those of the ledger."""
+        now_us = self.options.clock_us()
+
+        def work(connection: Connection) -> None:
+            budget_rows.lock_budgets(connection)
+            stored = budget_rows.load_covers(connection).budgets
+            if change := changes.synchronise(stored, budgets):
+                budget_rows.apply_changes(connection, change, now_us)
+
+        await self.database.run(work)
+
+    async def set_budget(self, budget: Budget, actor: str) -> None:
+        """Make or change a budget. Its windows stay, as long as it covers the same calls."""
+        now_us = self.options.clock_us()
+
+        def work(connection: Connection) -> None:
+            budget_rows.lock_budgets(connection)
+            stored = budget_rows.load_covers(connection).budgets
+            if change := changes.edit(stored, budget):
+                old = stored.get(budget.id)
+                budget_rows.apply_changes(connection, change, now_us)
+                before = old.budget if old else None
+                budget_rows.write_audit(connection, actor, before, budget, now_us)
+
+        await self.database.run(work)
+
+    async def remove_budget(self, budget_id: str, actor: str) -> bool:
+        """Remove a budget and its windows; False where there is none."""
+        now_us = self.options.clock_us()
+
+        def work(connection: Connection) -> bool:
+            budget_rows.lock_budgets(connection)
+            stored = budget_rows.load_covers(connection).budgets
+            change = changes.remove(stored, budget_id)
+            if not change:
+                return False
+            budget_rows.apply_changes(connection, change, now_us)
+            old = stored[budget_id].budget
+            budget_rows.write_audit(connection, actor, old, None, now_us)
+            return True
+
+        return await self.database.run(work)
+
+    async def budgets(self) -> list[BudgetView]:
+        """All budgets with their windows of now."""
+        now_us = self.options.clock_us()
+
+        def work(connection: Connection) -> list[BudgetView]:
+            stored = budget_rows.load_covers(connection).budgets.values()
+            totals = money_rows.window_totals(connection, current_starts(stored, now_us))
+            return budget_views(stored, totals, now_us)
+
+        return await self.database.run(work, writes=False)
+
+    async def verify(self) -> list[str]:
+        """Where the totals differ from the rows they are made of: empty where all is well."""
+        return await self.database.run(check_rows.verify, writes=False)
+
+    # Leases
+
+    async def sweep(self, now_us: int | None = None) -> int:
+        """Settle the holds of processes that died, and say how many."""
+        swept = 0
+        while True:
+            dead = await self._find_dead(now_us)
+            if not dead:
+                break
+            await asyncio.gather(*(self.ask(Lose(call_id)) for call_id in dead))
+            swept += len(dead)
+        self.stats.swept += swept
+        return swept
+
+    async def _find_dead(self, now_us: int | None) -> list[str]:
+        owner, lease_us = self.options.owner, int(self.options.lease_s * 1_000_000)
+        clock_us = self.options.clock_us()
+
+        def work(connection: Connection) -> list[str]:
+            now = leases.database_us(connection, clock_us) if now_us is None else now_us
+            return leases.dead_holds(connection, owner, now, lease_us)
+
+        return await self.database.run(work, writes=False)
+
+    async def _sign_in(self) -> None:
+        owner, clock_us = self.options.owner, self.options.clock_us()
+        lease_us = int(self.options.lease_s * 1_000_000)
+
+        def work(connection: Connection) -> None:
+            now = leases.database_us(connection, clock_us)
+            leases.sign_in(connection, owner, now)
+            leases.forget_dead(connection, now, lease_us)
+
+        await self.database.run(work)
+
+    async def _take_care(self) -> None:
+        """Sign in and sweep, as long as the ledger is open."""
+        loop = asyncio.get_running_loop()
+        sign_every_s = self.options.lease_s / _SIGNS_A_LEASE
+        sweep_every_s = self.options.lease_s / _SWEEPS_A_LEASE
+        next_sweep = loop.time() + sweep_every_s
+        while True:
+            await asyncio.sleep(sign_every_s)
+            try:
+                await self._sign_in()
+                if loop.time() >= next_sweep:
+                    await self.sweep()
+                    next_sweep = loop.time() + sweep_every_s
+            except LedgerError:
+                # After an outage the others need time for their own signs: not to be swept as dead.
+                next_sweep = loop.time() + sweep_every_s
+
+    def _done(self, batch: list[Operation], written: Written | LedgerError) -> None:
+        """On the event loop, after each batch."""
+        if self._gathering is None:
+            return
+        stats = self.stats
+        stats.waiting = len(self._gathering)
+        if isinstance(written, LedgerError):
+            stats.failures += 1
+            self._gathering.fail(batch, written, doubtful=isinstance(written, DoubtfulError))
+            return
+        stats.transactions += 1
+        stats.operations += len(batch)
+        self._gathering.answer(batch, written.answers)
+        if written.gave_back:
+            self._releases.wake()
+        if self.options.on_commit is not None:
+            self.options.on_commit(len(batch), written.seconds)

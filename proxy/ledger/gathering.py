@@ -1,0 +1,204 @@
+"""Where callers wait while the one writer of this process gathers what has come into a transaction.
+
+Bounded in length and in time: where the queue is full or an answer is late, the caller gets a
+LedgerError, never a hang. An answer that comes after its caller has gone is put right: a hold that
+nobody knows of is released.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from proxy.core.errors import LedgerError
+from proxy.core.reservation import Hold
+from proxy.ledger.base import Answer, Operation, Release, Reserve
+
+BATCH_LIMIT = 512  # operations in one transaction
+_CHECKS_A_TIMEOUT = 8  # how often in a time-out its end is looked for
+
+
+class Busy(LedgerError):
+    """More operations wait than the ledger takes."""
+
+
+class Gathering:
+    """The queue before the writer.
+
+    ``dispatch`` gets a batch, and leads to ``answer`` or ``fail``; what comes meanwhile is the next.
+    """
+
+    def __init__(
+        self, dispatch: Callable[[list[Operation]], None], *, limit: int, timeout_s: float
+    ) -> None:
+        self._dispatch = dispatch
+        self._limit = limit
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Operation] = deque()
+        self._taken: Sequence[Operation] = ()
+        self._going = False  # a batch is being written, or about to be taken
+        self._watch: asyncio.TimerHandle | None = None
+        self._quiet = asyncio.Event()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    # The callers' side
+
+    def ask(self, operation: Operation) -> asyncio.Future[Any]:
+        """Queue an operation. Raises LedgerError where no more can wait."""
+        if self.closed:
+            raise LedgerError("the ledger is closed")
+        if len(self._queue) >= self._limit:
+            raise Busy(f"{self._limit} operations wait for the ledger already")
+        operation.since = self._loop.time()
+        answer = operation.answer = self._loop.create_future()
+        self._add(operation)
+        return answer
+
+    def tell(self, operation: Operation) -> None:
+        """Queue an operation that nobody waits for."""
+        operation.since = self._loop.time()
+        self._add(operation)
+
+    def _add(self, operation: Operation) -> None:
+        self._queue.append(operation)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout_s, self._find_late)
+        if not self._going:
+            self._going = True
+            # Not at once: what else comes in this turn of the loop belongs to the batch.
+            self._loop.call_soon(self._go)
+
+    async def quiet(self) -> None:
+        """Return when nothing is waiting any more."""
+        while self._going:
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    def stop(self) -> None:
+        """Take no more operations, and fail those that wait."""
+        self.closed = True
+        for operation in self._queue:
+            _refuse(operation, LedgerError("the ledger is closed"))
+        self._queue.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    # The writer's side
+
+    def _go(self) -> None:
+        batch = self._taken = self._take()
+        if batch:
+            self._dispatch(batch)
+        else:
+            self._going = False
+            self._quiet.set()
+
+    def _take(self) -> list[Operation]:
+        # A caller that gave up on a hold is left out; a settlement is done, whoever waits for it.
+        batch: list[Operation] = []
+        queue = self._queue
+        while queue and len(batch) < BATCH_LIMIT:
+            operation = queue.popleft()
+            gone = operation.answer is not None and operation.answer.done()
+            if not (gone and isinstance(operation, Reserve)):
+                batch.append(operation)
+        return batch
+
+    def answer(self, batch: Sequence[Operation], answers: Sequence[Answer]) -> None:
+        """Tell the callers what became of their operations, and go on with the next batch."""
+        self._taken = ()
+        for operation, answer in zip(batch, answers, strict=True):
+            future = operation.answer
+            if future is None:
+                continue
+            if future.done():
+                if isinstance(answer, Hold):
+                    self.tell(Release(answer.call_id))
+            elif isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        self._loop.call_soon(self._go)
+
+    def fail(self, batch: Sequence[Operation], error: LedgerError, *, doubtful: bool) -> None:
+        """The transaction failed. Where it is doubtful whether it was committed, its holds are released."""
+        self.answer(batch, [_copy(error) for _ in batch])
+        if doubtful:
+            for operation in batch:
+                if isinstance(operation, Reserve):
+                    self.tell(Release(operation.request.record.id))
+
+    # Late answers
+
+    def _find_late(self) -> None:
+        late = self._loop.time() - self._timeout_s
+        oldest: float | None = None
+        for operation in (*self._taken, *self._queue):
+            if operation.answer is None or operation.answer.done():
+                continue
+            if operation.since > late:
+                oldest = operation.since
+                break  # they are in the order in which they came
+            _refuse(operation, LedgerError(f"the database did not answer in {self._timeout_s} s"))
+        self._watch = None
+        if oldest is not None or self._queue:
+            wait = self._timeout_s / _CHECKS_A_TIMEOUT
+            self._watch = self._loop.call_later(wait, self._find_late)
+
+
+def _refuse(operation: Operation, error: LedgerError) -> None:
+    if operation.answer is not None and not operation.answer.done():
+        operation.answer.set_exception(_copy(error))
+
+
+def _copy(error: LedgerError) -> LedgerError:
+    # Each caller raises its own: one exception raised in many tasks would gather all their frames.
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+class Releases:
+    """Tells those who wait for room that a hold may have been given back, here or by another process."""
+
+    FIRST_S = 0.02
+    LONGEST_S = 0.1
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._interval_s = self.FIRST_S
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when something was given back, when it is time to look again, or the time is up."""
+        if timeout_s <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.add(future)
+        if self._timer is None:
+            self._interval_s = self.FIRST_S
+            self._timer = loop.call_later(self._interval_s, self._look_again, loop)
+        try:
+            await asyncio.wait((future,), timeout=timeout_s)
+        finally:
+            self._waiting.discard(future)
+
+    def wake(self) -> None:
+        """Something was given back."""
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._waiting:
+            self._timer = None
+            return
+        self.wake()
+        self._interval_s = min(2 * self._interval_s, self.LONGEST_S)
+        self._timer = loop.call_later(self._interval_s, self._look_again, loop)

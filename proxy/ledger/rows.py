@@ -1,0 +1,228 @@
+"""Records as rows of the tables, and back. Tuples in the order of the columns: the hot path's form."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from proxy.core.call import AttemptRecord, CallRecord, CapSource, Outcome
+from proxy.core.pricing import ChargeLine
+from proxy.core.usage import EMPTY, Usage, UsageSource
+from proxy.store.schema import attempts, calls, rollups, rollups_by_principal
+
+Row = tuple[Any, ...]
+Fields = Mapping[str, Any] | Any
+
+CALL_COLUMNS = tuple(c.name for c in calls.columns)
+ATTEMPT_COLUMNS = tuple(c.name for c in attempts.columns)
+ROLLUP_KEY = tuple(c.name for c in rollups.primary_key)
+ROLLUP_COUNTS = tuple(c.name for c in rollups.columns if not c.primary_key)
+PRINCIPAL_KEY = tuple(c.name for c in rollups_by_principal.primary_key)
+PRINCIPAL_COUNTS = tuple(c.name for c in rollups_by_principal.columns if not c.primary_key)
+
+_NO_ATTEMPT = AttemptRecord(0, "", "", 0, 0)
+_HOUR_US = 3_600_000_000
+_DAY_US = 86_400_000_000
+_ERROR = 400  # from here a status is an error
+
+
+class Totals(NamedTuple):
+    """A call's counts as they are shown: sums over its attempts, ``input`` and ``output`` whole."""
+
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+
+
+def totals(record: CallRecord) -> Totals:
+    """Sum the record up, once for all its rows."""
+    usage = record.usage
+    if usage is EMPTY:
+        return Totals(0, 0, 0, 0, 0, record.cost_nano)
+    return Totals(
+        usage.input_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning,
+        record.cost_nano,
+    )
+
+
+def call_row(record: CallRecord, model: str, sums: Totals) -> Row:
+    """A row of ``calls``."""
+    last = record.attempts[-1] if record.attempts else _NO_ATTEMPT
+    return (
+        record.id,
+        record.started_at_us,
+        record.team,
+        record.organisation,
+        record.key_id,
+        record.key,
+        record.user,
+        record.workflow,
+        record.run,
+        orjson.dumps(dict(record.tags)).decode() if record.tags else "",
+        record.endpoint,
+        model,
+        record.model_requested,
+        last.model_served,
+        last.upstream,
+        last.upstream_call_id,
+        record.stream,
+        record.status,
+        str(record.outcome),
+        record.refusal,
+        str(last.usage_source),
+        sums.input_tokens,
+        sums.cached_tokens,
+        sums.cache_write_tokens,
+        sums.output_tokens,
+        sums.reasoning_tokens,
+        record.output_cap,
+        str(record.output_cap_source),
+        sums.cost_nano,
+        record.held_nano,
+        last.price_source,
+        last.price_version,
+        record.duration_us,
+        record.first_byte_us,
+        record.overhead_us,
+        len(record.attempts),
+    )
+
+
+def attempt_row(call: CallRecord, attempt: AttemptRecord) -> Row:
+    """A row of ``attempts``."""
+    usage = attempt.usage
+    return (
+        call.id,
+        attempt.number,
+        attempt.started_at_us,
+        call.team,
+        attempt.upstream,
+        attempt.model,
+        attempt.model_served,
+        attempt.upstream_call_id,
+        attempt.status,
+        attempt.duration_us,
+        attempt.first_byte_us,
+        orjson.dumps(usage.nonzero()).decode() if usage is not EMPTY else "",
+        str(attempt.usage_source),
+        attempt.usage_raw,
+        attempt.cost_nano,
+        orjson.dumps([tuple(line) for line in attempt.charge]).decode() if attempt.charge else "",
+        attempt.price_source,
+        attempt.price_version,
+        attempt.error,
+        ",".join(attempt.flags),
+    )
+
+
+# Rollups
+
+
+def rollup_key(record: CallRecord) -> Row:
+    """Which row of ``rollups`` counts the call."""
+    last = record.attempts[-1] if record.attempts else _NO_ATTEMPT
+    return (
+        (record.started_at_us - record.started_at_us % _HOUR_US) // 1_000_000,
+        record.team,
+        record.organisation,
+        last.model_served or record.model_requested,
+        last.upstream,
+        record.endpoint,
+        str(record.outcome),
+    )
+
+
+def rollup_counts(record: CallRecord, sums: Totals) -> Row:
+    """What the call adds to it."""
+    unpriced = any(a.price_source == "unpriced" for a in record.attempts)
+    return (
+        1,
+        int(record.status >= _ERROR),
+        int(unpriced),
+        sums.input_tokens,
+        sums.cached_tokens,
+        sums.cache_write_tokens,
+        sums.output_tokens,
+        sums.reasoning_tokens,
+        sums.cost_nano,
+        record.duration_us,
+    )
+
+
+def principal_key(record: CallRecord) -> Row:
+    """Which row of ``rollups_by_principal`` counts the call."""
+    day = (record.started_at_us - record.started_at_us % _DAY_US) // 1_000_000
+    return (day, record.team, record.key, record.user, record.workflow)
+
+
+def principal_counts(sums: Totals) -> Row:
+    """What the call adds to it."""
+    return (1, sums.input_tokens, sums.output_tokens, sums.cost_nano)
+
+
+# And back
+
+
+def record_from(call: Fields, tries: Sequence[Fields]) -> CallRecord:
+    """The record that these rows (by column name) were written from."""
+    return CallRecord(
+        id=call["id"],
+        started_at_us=call["started_at_us"],
+        team=call["team"],
+        organisation=call["organisation"],
+        key_id=call["key_id"],
+        key=call["key"],
+        user=call["user"],
+        workflow=call["workflow"],
+        run=call["run"],
+        tags=tags_from(call["tags"]),
+        endpoint=call["endpoint"],
+        model_requested=call["model_requested"],
+        stream=bool(call["stream"]),
+        status=call["status"],
+        outcome=Outcome(call["outcome"]),
+        output_cap=call["output_cap"],
+        output_cap_source=CapSource(call["output_cap_source"] or CapSource.NONE),
+        duration_us=call["duration_us"],
+        first_byte_us=call["first_byte_us"],
+        overhead_us=call["overhead_us"],
+        refusal=call["refusal"],
+        held_nano=call["held_nano"],
+        attempts=tuple(_attempt_from(row) for row in sorted(tries, key=lambda r: r["number"])),
+    )
+
+
+def tags_from(text: str) -> tuple[tuple[str, str], ...]:
+    """The tags of a row."""
+    return tuple(orjson.loads(text).items()) if text else ()
+
+
+def _attempt_from(row: Fields) -> AttemptRecord:
+    usage, charge, flags = row["usage"], row["charge"], row["flags"]
+    return AttemptRecord(
+        number=row["number"],
+        upstream=row["upstream"],
+        model=row["model"],
+        started_at_us=row["started_at_us"],
+        duration_us=row["duration_us"],
+        first_byte_us=row["first_byte_us"],
+        status=row["status"],
+        model_served=row["model_served"],
+        upstream_call_id=row["upstream_call_id"],
+        usage=Usage(**orjson.loads(usage)) if usage else EMPTY,
+        usage_source=UsageSource(row["usage_source"]),
+        usage_raw=row["usage_raw"],
+        cost_nano=row["cost_nano"],
+        charge=tuple(ChargeLine(*line) for line in orjson.loads(charge)) if charge else (),
+        price_source=row["price_source"],
+        price_version=row["price_version"],
+        error=row["error"],
+        flags=tuple(flags.split(",")) if flags else (),
+    )

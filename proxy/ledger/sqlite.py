@@ -1,0 +1,47 @@
+"""The ledger on a SQLite file: a thread writes, one transaction at a time."""
+
+import asyncio
+import threading
+from queue import SimpleQueue
+
+from proxy.core.budgets import WindowKey
+from proxy.core.errors import LedgerError
+from proxy.ledger.base import Operation, Written
+from proxy.ledger.database_ledger import DatabaseLedger
+from proxy.ledger.sqlite_writer import SqliteWriter
+
+
+class SqliteLedger(DatabaseLedger):
+    """For one machine: any number of processes on one file."""
+
+    _writer: SqliteWriter
+    _thread: threading.Thread
+    _inbox: SimpleQueue[list[Operation] | None]
+
+    async def _open(self) -> None:
+        self._writer = await asyncio.to_thread(SqliteWriter, self.database, self.options)
+        self._inbox = SimpleQueue()
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(loop,), name="farebox-ledger")
+        self._thread.start()
+
+    async def _close(self) -> None:
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._writer.close()
+
+    def known(self, key: WindowKey) -> tuple[int, int]:
+        """Spent and held of a window when this process last saw it, in nano-dollars."""
+        return self._writer.known(key)
+
+    def _dispatch(self, batch: list[Operation]) -> None:
+        self._inbox.put(batch)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (batch := self._inbox.get()) is not None:
+            written: Written | LedgerError
+            try:
+                written = self._writer.write(batch)
+            except LedgerError as error:
+                written = error
+            loop.call_soon_threadsafe(self._done, batch, written)

@@ -1,0 +1,247 @@
+"""Writes batches to SQLite: one connection, one transaction a batch. No asyncio here; runs in a thread."""
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from proxy.core.budgets import WindowKey, WindowState
+from proxy.core.call import CallRecord, Outcome
+from proxy.core.errors import LedgerError
+from proxy.ledger import budget_rows, rows, statements
+from proxy.ledger.base import (
+    Answer,
+    LedgerOptions,
+    Lose,
+    Note,
+    Operation,
+    Release,
+    Settle,
+    Written,
+    call_id_of,
+    is_forced,
+)
+from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, touched
+from proxy.ledger.codec import decode_windows
+from proxy.ledger.cover import Covers, Place
+from proxy.store.engine import Database, is_busy, prepare_sqlite
+
+BUSY_S = 5.0  # how long the writers of other processes are waited for
+WINDOWS_KNOWN = 50_000  # kept in memory between batches
+_NAP_S = 0.0005
+_COUNTED_AGAIN = 3  # how often a batch may find a window that is older than its budget
+
+# What one operation's values can do to a whole batch: then each is tried on its own.
+POISON = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+_windows_of = lru_cache(maxsize=4096)(decode_windows)
+
+
+class SqliteWriter:
+    """One process's writer. Another process may write between its transactions, never within one."""
+
+    def __init__(self, database: Database, options: LedgerOptions) -> None:
+        self._database = database
+        self._options = options
+        self._covers = Covers()
+        self._windows: dict[WindowKey, WindowState] = {}
+        self._version = -1
+        full = options.durability == "full"
+        try:
+            self._connection = sqlite3.connect(
+                database.path, isolation_level=None, check_same_thread=False, cached_statements=512
+            )
+            prepare_sqlite(self._connection, full=full)
+            self._connection.execute("PRAGMA busy_timeout=0")
+        except sqlite3.Error as error:
+            raise LedgerError(f"the database {database.path} can't be opened: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def known(self, key: WindowKey) -> tuple[int, int]:
+        """Spent and held of a window when it was last seen."""
+        state = self._windows.get(key)
+        return (state.spent_nano, state.held_nano) if state else (0, 0)
+
+    def write(self, batch: Sequence[Operation]) -> Written:
+        """Commit a batch. Raises LedgerError where nothing of it was written."""
+        began = time.perf_counter()
+        try:
+            writes = self._commit(batch)
+        except POISON as error:
+            if len(batch) == 1:
+                raise LedgerError(f"the ledger can't write this: {error}") from error
+            return self._one_by_one(batch)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the database says: {error}") from error
+        took = time.perf_counter() - began
+        return Written(writes.answers, bool(writes.holds_ended), took)
+
+    def _one_by_one(self, batch: Sequence[Operation]) -> Written:
+        answers: list[Answer] = []
+        gave_back, seconds = False, 0.0
+        for operation in batch:
+            try:
+                written = self.write([operation])
+            except LedgerError as error:
+                answers.append(error)
+            else:
+                answers += written.answers
+                gave_back |= written.gave_back
+                seconds += written.seconds
+        return Written(answers, gave_back, seconds)
+
+    # One transaction
+
+    def _commit(self, batch: Sequence[Operation]) -> Writes:
+        for _ in range(_COUNTED_AGAIN):
+            self._begin()
+            try:
+                writes, older = self._decide(batch)
+                if not older:
+                    self._apply(batch, writes)
+                    self._connection.execute("COMMIT")
+                    return writes
+                self._rollback()
+            except BaseException:  # whatever it is, it goes on: but never with the lock in hand
+                self._rollback()
+                raise
+            work = partial(budget_rows.count_older, keys=[place.key for place in older])
+            self._database.run_here(work)
+        raise LedgerError("the budgets change faster than a batch can be written")
+
+    def _begin(self) -> None:
+        give_up = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(_NAP_S)
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            # Another connection has written: what is known of the windows may be old.
+            self._windows.clear()
+            self._version = version
+            self._reload()
+
+    def _rollback(self) -> None:
+        self._windows.clear()  # they have the sums of what was not written
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _reload(self) -> None:
+        row = self._connection.execute(statements.GENERATION).fetchone()
+        generation = row[0] if row else 0
+        if generation != self._covers.generation:
+            found = self._dicts(statements.BUDGETS)
+            self._covers = Covers(map(budget_rows.stored_budget, found), generation)
+
+    def _decide(self, batch: Sequence[Operation]) -> tuple[Writes, list[Place]]:
+        """What to write; or the windows that must be counted first."""
+        ground = Ground(windows=self._windows)
+        self._load_holds(batch, ground)
+        places = touched(batch, self._covers, ground)
+        older = [place for place in places.values() if not place.counted]
+        if older:
+            return Writes(), older
+        self._load_windows(places)
+        options = self._options
+        decision = Batch(
+            ground,
+            self._covers,
+            owner=options.owner,
+            now_us=options.clock_us(),
+            policy=options.lost,
+        )
+        return decision.decide(batch), []
+
+    def _load_holds(self, batch: Sequence[Operation], ground: Ground) -> None:
+        execute = self._connection.execute
+        holds = ground.holds
+        looked_at = [call_id_of(o) for o in batch if isinstance(o, Note | Lose) or is_forced(o)]
+        if looked_at:
+            found = execute(statements.full_holds(len(looked_at)), looked_at)
+            for call_id, amount, windows, *rest in found:
+                holds[call_id] = OpenHold(amount, _windows_of(windows), *rest)
+        ending = [call_id_of(o) for o in batch if isinstance(o, Settle | Release)]
+        if ending:
+            for call_id, amount, windows in execute(statements.end_holds(len(ending)), ending):
+                holds.setdefault(call_id, OpenHold(amount, _windows_of(windows)))
+        unheld = [call_id for call_id in (*ending, *looked_at) if call_id not in holds]
+        if unheld:
+            self._load_settled(unheld, ground)
+
+    def _load_settled(self, call_ids: list[str], ground: Ground) -> None:
+        found = self._connection.execute(statements.outcomes(len(call_ids)), call_ids).fetchall()
+        for call_id, outcome, model in found:
+            record = self._record(call_id) if outcome == Outcome.LOST else None
+            ground.settled[call_id] = Settled(record, model)
+
+    def _record(self, call_id: str) -> CallRecord:
+        (call,) = self._dicts(statements.CALL, call_id)
+        return rows.record_from(call, self._dicts(statements.ATTEMPTS, call_id))
+
+    def _dicts(self, query: str, *parameters: str) -> list[dict[str, Any]]:
+        cursor = self._connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, values, strict=True)) for values in cursor]
+
+    def _load_windows(self, places: dict[WindowKey, Place]) -> None:
+        windows = self._windows
+        if len(windows) > WINDOWS_KNOWN:
+            windows.clear()
+        for key, place in places.items():
+            if key not in windows:
+                where = (key.budget_id, key.subject, key.starts_at)
+                row = self._connection.execute(statements.WINDOW, where).fetchone()
+                windows[key] = WindowState(key, place.budget, place.resets_at, *(row or ()))
+
+    def _apply(self, batch: Sequence[Operation], writes: Writes) -> None:
+        many = self._connection.executemany
+        # The holds of settled calls went when they were loaded.
+        if lost := [(o.call_id,) for o in batch if isinstance(o, Lose)]:
+            many(statements.DELETE_HOLD, lost)
+        if writes.holds_made:
+            many(statements.INSERT_HOLD, writes.holds_made.values())
+        if writes.holds_noted:
+            many(statements.NOTE_HOLD, [(t, c) for c, t in writes.holds_noted.items()])
+        if writes.windows:
+            many(
+                statements.PUT_WINDOW,
+                [
+                    (
+                        k.budget_id,
+                        k.subject,
+                        k.starts_at,
+                        w.spent_nano,
+                        w.held_nano,
+                        w.overdraft_nano,
+                    )
+                    for k, w in writes.windows.items()
+                ],
+            )
+        if writes.calls_undone:
+            undone = [(call_id,) for call_id in writes.calls_undone]
+            many(statements.DELETE_ATTEMPTS, undone)
+            many(statements.DELETE_CALL, undone)
+        if writes.calls:
+            many(statements.INSERT_CALL, writes.calls.values())
+            many(
+                statements.INSERT_ATTEMPT, [a for tries in writes.attempts.values() for a in tries]
+            )
+            many(statements.ADD_ROLLUP, [(*k, *n) for k, n in writes.rollups.items()])
+            many(statements.ADD_BY_PRINCIPAL, [(*k, *n) for k, n in writes.by_principal.items()])

@@ -1,0 +1,232 @@
+"""Structured logs: one line for each call, and what else there is to say, as JSON or for a console.
+
+A line is put together and written by a thread, in batches: the event loop only hands the event over.
+No secret, no prompt and no answer is in an event; what looks like a key is masked all the same,
+for a message of a library may quote one.
+"""
+
+import contextlib
+import logging
+import re
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Literal
+
+import orjson
+import structlog
+
+from proxy.core.call import CallFinished, Outcome
+from proxy.core.money import usd
+
+BATCH_EVERY_S = 0.05
+CAPACITY = 100_000  # lines that wait; more are dropped and counted, for logs must not stop calls
+
+Entry = Mapping[str, Any]
+_SECRET = re.compile(
+    rb"(?<![A-Za-z0-9])(?:(?:fb-sk|sk|pk|gsk|xai|pplx|hf|key)[-_]|AIza|AKIA|Bearer\s+|Basic\s+)[\w\-.=/+]{8,}"
+)
+
+
+class LogWriter:
+    """Writes entries from a thread. Nothing is lost at ``close``; what does not fit in between is counted."""
+
+    def __init__(
+        self, out: BinaryIO, render: Callable[[Entry], bytes], *, capacity: int = CAPACITY
+    ) -> None:
+        self._out = out
+        self._render = render
+        self._capacity = capacity
+        self._waiting: deque[Entry | CallFinished] = deque()
+        self._dropped = 0
+        self._closed = False
+        self._some = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="farebox-logs", daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Entry | CallFinished) -> None:
+        """Take an entry to be written soon. Never waits."""
+        if len(self._waiting) >= self._capacity:
+            self._dropped += 1
+            return
+        self._waiting.append(entry)
+        if not self._some.is_set():
+            self._some.set()
+
+    def close(self) -> None:
+        """Write what waits and stop. Idempotent."""
+        self._closed = True
+        self._some.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._some.wait()
+            if not self._closed:
+                threading.Event().wait(BATCH_EVERY_S)
+            self._some.clear()
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        lines = [self._line(entry) for entry in self._taken()]
+        # A closed pipe ends the logs, not the service.
+        with contextlib.suppress(OSError, ValueError):
+            self._out.write(b"".join(lines))
+            self._out.flush()
+
+    def _taken(self) -> Iterator[Entry | CallFinished]:
+        for _ in range(len(self._waiting)):
+            yield self._waiting.popleft()
+        if dropped := self._dropped:
+            self._dropped -= dropped
+            yield _stamped("warning", "log_lines_dropped", lines=dropped)
+
+    def _line(self, entry: Entry | CallFinished) -> bytes:
+        fields = call_fields(entry) if isinstance(entry, CallFinished) else entry
+        return masked(self._render(fields)) + b"\n"
+
+
+def masked(line: bytes) -> bytes:
+    """The line with all that looks like a key or a credential replaced."""
+    return _SECRET.sub(b"[secret]", line)
+
+
+# One line a call
+
+_NOT_WELL = (Outcome.UPSTREAM_FAILED, Outcome.LOST)
+
+
+def call_fields(event: CallFinished) -> dict[str, Any]:
+    """The fields of a call's line, in their order. docs/logs.md tells each."""
+    record = event.record
+    usage, last = record.usage, record.last
+    return {
+        "time": _iso(record.started_at_us + record.duration_us),
+        "level": "warning" if record.outcome in _NOT_WELL else "info",
+        "event": "call",
+        "call_id": record.id,
+        "upstream_call_id": last.upstream_call_id if last else "",
+        "team": record.team,
+        "key": record.key,
+        "user": record.user,
+        "workflow": record.workflow,
+        "run": record.run,
+        "endpoint": record.endpoint,
+        "model_requested": record.model_requested,
+        "model_served": last.model_served if last else "",
+        "upstream": last.upstream if last else "",
+        "status": record.status,
+        "outcome": record.outcome.value,
+        "refusal": record.refusal,
+        "stream": record.stream,
+        "input_tokens": usage.input_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning,
+        "usage_source": last.usage_source.value if last else "none",
+        "output_cap": record.output_cap,
+        "output_cap_source": record.output_cap_source.value,
+        "cost_usd": usd(record.cost_nano),
+        "price_source": last.price_source if last else "",
+        "duration_ms": record.duration_us / 1000,
+        "time_to_first_byte_ms": None
+        if record.first_byte_us is None
+        else record.first_byte_us / 1000,
+        "overhead_ms": record.overhead_us / 1000,
+        "attempts": len(record.attempts),
+        "errors": [a.error for a in record.attempts if a.error],
+        "warnings": list(event.warnings),
+    }
+
+
+def _iso(at_us: int) -> str:
+    moment = datetime.fromtimestamp(at_us / 1_000_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _stamped(level: str, event: str, **fields: object) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"time": now, "level": level, "event": event, **fields}
+
+
+# Set-up
+
+LogFormat = Literal["json", "console"]
+
+
+class Logs:
+    """Logging of one process, from here until ``close``: structlog's and the standard library's."""
+
+    def __init__(
+        self, log_format: LogFormat = "json", level: str = "info", out: BinaryIO | None = None
+    ) -> None:
+        threshold = logging.getLevelNamesMapping()[level.upper()]
+        out = out or sys.stdout.buffer
+        render = _json if log_format == "json" else _console(colours=out.isatty())
+        self._calls = threshold
+        self._writer = LogWriter(out, render)
+        structlog.configure(
+            processors=[structlog.contextvars.merge_contextvars, _exception, self._take],
+            wrapper_class=structlog.make_filtering_bound_logger(threshold),
+            logger_factory=structlog.ReturnLoggerFactory(),
+            cache_logger_on_first_use=False,
+        )
+        self._library = _Library(self._writer)
+        logging.basicConfig(
+            handlers=[self._library], level=max(threshold, logging.INFO), force=True
+        )
+
+    def call_finished(self, event: CallFinished) -> None:
+        """Log a call. A call that went as it should is left out above level info."""
+        if self._calls <= logging.INFO or event.record.outcome in _NOT_WELL:
+            self._writer.put(event)
+
+    def close(self) -> None:
+        """Write everything that waits, and let go of the standard library's logging."""
+        logging.getLogger().removeHandler(self._library)
+        structlog.reset_defaults()
+        self._writer.close()
+
+    def _take(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        fields = dict(event)
+        name = fields.pop("event", "")
+        self._writer.put(_stamped(method, str(name), **fields))
+        raise structlog.DropEvent
+
+
+def _exception(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    return structlog.processors.format_exc_info(_logger, _method, event)
+
+
+class _Library(logging.Handler):
+    """Takes the lines of libraries that use the standard library's logging."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, object] = {"logger": record.name}
+        if record.exc_info:
+            fields["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._writer.put(_stamped(record.levelname.lower(), record.getMessage(), **fields))
+
+
+def _json(fields: Entry) -> bytes:
+    return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _console(*, colours: bool) -> Callable[[Entry], bytes]:
+    renderer = structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time", sort_keys=False)
+
+    def render(fields: Entry) -> bytes:
+        told = {k: v for k, v in fields.items() if v not in ("", None, [])}
+        return renderer(None, "", told).encode()
+
+    return render

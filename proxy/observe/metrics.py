@@ -1,0 +1,307 @@
+"""Counts calls into the metrics of the catalogue: a subscriber of ``CallFinished``."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from proxy.core.budgets import EACH, Budget, Scope
+from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource
+from proxy.core.usage import UsageSource
+from proxy.observe import catalogue
+from proxy.observe.families import Family, Histogram, Labels, Snapshot, Value
+from proxy.observe.labels import OTHER, Vocabulary, endpoint_label
+
+KINDS = ("input", "cached", "cache_write", "output", "reasoning")
+MAX_LABEL_SETS = 1000
+MAX_MODELS = 400
+MAX_ENDPOINTS = 80
+
+
+class Metrics:
+    """Counts of one process. Every method is for the event loop's thread, and none of them waits."""
+
+    def __init__(self, *, max_label_sets: int = MAX_LABEL_SETS) -> None:
+        self.changes = 0  # grows with everything that is counted
+        self._max_label_sets = max_label_sets
+        self._models = Vocabulary(min(MAX_MODELS, max_label_sets), self._overflowed)
+        self._endpoints = Vocabulary(min(MAX_ENDPOINTS, max_label_sets), self._overflowed)
+        self._by_labels: dict[Labels, _CallSeries] = {}
+        self._by_raw: dict[Labels, _CallSeries] = {}
+        self._overhead: dict[str, Histogram] = {}
+        self._warnings: dict[str, int] = {}
+        self._in_flight: Callable[[], int] = int
+        self._spool_rows: Callable[[], int] = int
+        self._commit = Histogram(catalogue.COMMIT.thresholds)
+        self._batch = Histogram(catalogue.BATCH.thresholds)
+        self._overflows = 0
+
+    # What the rest of the house tells
+
+    def watch(self, *, in_flight: Callable[[], int], spool_rows: Callable[[], int]) -> None:
+        """Read these whenever the metrics are shown."""
+        self._in_flight, self._spool_rows = in_flight, spool_rows
+
+    def call_finished(self, event: CallFinished) -> None:
+        """Count a call and its attempts."""
+        self.changes += 1
+        record = event.record
+        ok = record.status < 400  # noqa: PLR2004 - where HTTP's errors begin
+        series = None
+        for attempt in record.attempts:
+            series = self._series(record, attempt, ok)
+            series.count_attempt(attempt)
+        if series is None:
+            series = self._series(record, None, ok)
+        else:
+            self._count_overhead(record)
+        series.count_call(record)
+        for _ in event.warnings:
+            self._warnings[record.team] = self._warnings.get(record.team, 0) + 1
+
+    def refused(self, reason: str, endpoint: str = "") -> None:
+        """Count a call that was refused before anybody knew whose it is: it has no row."""
+        self.changes += 1
+        series = self._labelled(("", "", "", self._endpoint(endpoint, real=False)))
+        series.count(catalogue.REFUSALS, reason)
+
+    def ledger_committed(self, batch: int, seconds: float) -> None:
+        """Count one transaction of the ledger's writer."""
+        self.changes += 1
+        self._batch.observe(batch)
+        self._commit.observe(round(seconds * 1_000_000))
+
+    # What is shown
+
+    def state(self) -> tuple[int, int, int]:
+        """Differs from an earlier one where the metrics do."""
+        return self.changes, self._in_flight(), self._spool_rows()
+
+    def snapshot(self) -> dict[str, dict[Labels, Value]]:
+        """A copy of all values, to be merged with other processes' and written down elsewhere."""
+        shown: dict[str, dict[Labels, Value]] = {f.name: {} for f in catalogue.FAMILIES}
+        for labels, series in self._by_labels.items():
+            for family, extra, value in series.values():
+                shown[family.name][(*labels, *extra)] = value
+        shown[catalogue.OVERHEAD.name] = {(e,): h.value() for e, h in self._overhead.items()}
+        shown[catalogue.BUDGET_WARNINGS.name] = {(t,): n for t, n in self._warnings.items()}
+        shown[catalogue.IN_FLIGHT.name][()] = self._in_flight()
+        shown[catalogue.SPOOL.name][()] = self._spool_rows()
+        shown[catalogue.COMMIT.name][()] = self._commit.value()
+        shown[catalogue.BATCH.name][()] = self._batch.value()
+        shown[catalogue.LABELS_FULL.name][()] = self._overflows
+        return shown
+
+    # Which series a call is counted in
+
+    def _series(self, record: CallRecord, attempt: AttemptRecord | None, ok: bool) -> "_CallSeries":
+        if attempt is None:
+            raw = (record.team, record.model_requested, "", record.endpoint)
+        else:
+            model = attempt.model_served or record.model_requested
+            raw = (record.team, model, attempt.upstream, record.endpoint)
+        series = self._by_raw.get(raw)
+        return self._admit(raw, ok) if series is None else series
+
+    def _admit(self, raw: Labels, ok: bool) -> "_CallSeries":
+        team, model, upstream, endpoint = raw
+        labels = (
+            team,
+            self._models.admit(model, real=ok),
+            upstream,
+            self._endpoint(endpoint, real=ok),
+        )
+        series = self._labelled(labels)
+        if series.labels == raw:  # what was shortened or replaced has no end: not kept
+            self._by_raw[raw] = series
+        return series
+
+    def _endpoint(self, endpoint: str, *, real: bool) -> str:
+        return self._endpoints.admit(endpoint_label(endpoint), real=real)
+
+    def _labelled(self, labels: Labels) -> "_CallSeries":
+        series = self._by_labels.get(labels)
+        if series is None:
+            if len(self._by_labels) >= self._max_label_sets:
+                self._overflowed()
+                labels = (labels[0], OTHER, labels[2], OTHER)  # as many as the configuration names
+            series = self._by_labels.setdefault(labels, _CallSeries(labels))
+        return series
+
+    def _count_overhead(self, record: CallRecord) -> None:
+        histogram = self._overhead.get(record.endpoint)
+        if histogram is None:
+            endpoint = self._endpoint(record.endpoint, real=False)
+            histogram = self._overhead.setdefault(
+                endpoint, Histogram(catalogue.OVERHEAD.thresholds)
+            )
+        histogram.observe(record.overhead_us)
+
+    def _overflowed(self) -> None:
+        self._overflows += 1
+        if self._overflows == 1:
+            structlog.get_logger("farebox.metrics").warning(
+                "metric_labels_full",
+                limit=self._max_label_sets,
+                note='further label values are counted as "other"',
+            )
+
+
+_DURATION = catalogue.DURATION.thresholds
+_TOKENS = catalogue.INPUT.thresholds
+
+
+class _CallSeries:
+    """All that is counted under one set of team, model, upstream and endpoint."""
+
+    __slots__ = (
+        "cost",
+        "counts",
+        "duration",
+        "first_byte",
+        "input",
+        "labels",
+        "metered",
+        "outcomes",
+        "output",
+        "sources",
+        "tokens",
+    )
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self.metered = False
+        self.outcomes: dict[tuple[str, int], int] = {}
+        self.sources: dict[str, int] = {}
+        self.tokens = [0] * len(KINDS)
+        self.cost = 0
+        self.duration = Histogram(_DURATION)
+        self.first_byte = Histogram(_DURATION)
+        self.input = Histogram(_TOKENS)
+        self.output = Histogram(_TOKENS)
+        self.counts: dict[tuple[Family, str], int] = {}  # what most calls have nothing of
+
+    def count(self, family: Family, extra: str = "") -> None:
+        key = family, extra
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    def count_call(self, record: CallRecord) -> None:
+        outcome = record.outcome, record.status // 100
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        if record.refusal:
+            self.count(catalogue.REFUSALS, record.refusal)
+        source = record.output_cap_source
+        if source is not CapSource.NONE and source is not CapSource.CLIENT:
+            self.count(catalogue.CAPPED, source)
+        if not record.attempts:
+            return
+        self.duration.observe(record.duration_us)
+        if record.first_byte_us is not None:
+            self.first_byte.observe(record.first_byte_us)
+        if any(a.price_source == "unpriced" for a in record.attempts):
+            self.count(catalogue.UNPRICED)
+
+    def count_attempt(self, attempt: AttemptRecord) -> None:
+        source = attempt.usage_source
+        self.sources[source] = self.sources.get(source, 0) + 1
+        if attempt.error:
+            self.count(catalogue.UPSTREAM_ERRORS, attempt.error)
+        self.cost += attempt.cost_nano
+        if source is UsageSource.NONE:
+            return
+        self.metered = True
+        usage, tokens = attempt.usage, self.tokens
+        tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+        tokens[0] += tokens_in
+        tokens[1] += usage.cached_tokens
+        tokens[2] += usage.cache_write_tokens
+        tokens[3] += tokens_out
+        tokens[4] += usage.reasoning
+        self.input.observe(tokens_in)
+        self.output.observe(tokens_out)
+
+    def values(self) -> Iterable[tuple[Family, Labels, Value]]:
+        """Every value, with its family and the labels that come after those of the call."""
+        for (outcome, status), count in self.outcomes.items():
+            yield catalogue.CALLS, (outcome, f"{status}xx"), count
+        for source, count in self.sources.items():
+            yield catalogue.USAGE_SOURCE, (source,), count
+        for (family, extra), count in self.counts.items():
+            yield family, (extra,) if len(family.labels) > len(self.labels) else (), count
+        if self.sources:  # something was sent upstream
+            yield catalogue.COST, (), self.cost
+            yield catalogue.DURATION, (), self.duration.value()
+            yield catalogue.FIRST_BYTE, (), self.first_byte.value()
+        if self.metered:
+            for kind, count in zip(KINDS, self.tokens, strict=True):
+                yield catalogue.TOKENS, (kind,), count
+            yield catalogue.INPUT, (), self.input.value()
+            yield catalogue.OUTPUT, (), self.output.value()
+
+
+# Budgets, as the ledger has them
+
+
+class Window(Protocol):
+    """One window of a budget."""
+
+    @property
+    def subject(self) -> str:
+        """Whose it is."""
+
+    @property
+    def spent_nano(self) -> int:
+        """The charges of its settled calls."""
+
+    @property
+    def held_nano(self) -> int:
+        """The holds of its calls under way."""
+
+    @property
+    def overdraft_nano(self) -> int:
+        """The part of what was spent that came in over the limit."""
+
+
+class BudgetWindows(Protocol):
+    """A budget with its windows of now."""
+
+    @property
+    def budget(self) -> Budget:
+        """The budget."""
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        """One for a named subject, one for each that was used for "*"."""
+
+
+_OPEN_SCOPES = (Scope.ORGANISATION, Scope.TEAM, Scope.MODEL)
+
+
+def budget_values(views: Iterable[BudgetWindows]) -> Snapshot:
+    """The current windows of all budgets as gauges.
+
+    A key, a user, a run never becomes a label: budgets on those are shown one series for each kind
+    of budget, namely the window that is nearest to its limit.
+    """
+    nearest: dict[Labels, tuple[int, Budget, Window]] = {}
+    for view in views:
+        for window in view.windows:
+            labels = _budget_labels(view.budget, window.subject)
+            room = view.budget.limit_nano - window.spent_nano - window.held_nano
+            if labels not in nearest or room < nearest[labels][0]:
+                nearest[labels] = room, view.budget, window
+    shown = [(labels, budget, window) for labels, (_, budget, window) in nearest.items()]
+    return {
+        catalogue.BUDGET_LIMIT.name: {k: budget.limit_nano for k, budget, _ in shown},
+        catalogue.BUDGET_SPENT.name: {k: window.spent_nano for k, _, window in shown},
+        catalogue.BUDGET_HELD.name: {k: window.held_nano for k, _, window in shown},
+        catalogue.BUDGET_OVERDRAFT.name: {k: window.overdraft_nano for k, _, window in shown},
+    }
+
+
+def _budget_labels(budget: Budget, subject: str) -> Labels:
+    if budget.scope not in _OPEN_SCOPES:
+        name = f"{budget.scope}:{EACH}:{budget.window}"
+        return (name, budget.scope, EACH, budget.team, budget.window, budget.on_exceed)
+    team = subject if budget.scope is Scope.TEAM else budget.team
+    return (budget.id, budget.scope, subject, team, budget.window, budget.on_exceed)

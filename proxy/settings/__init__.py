@@ -1,0 +1,42 @@
+"""The configuration: one YAML file, the environment over it, every mistake explained."""
+
+from proxy.settings.budgets import BudgetSettings, Reserve, ScopedBudgetSettings
+from proxy.settings.changes import changed, needs_restart
+from proxy.settings.load import load_settings
+from proxy.settings.models import (
+    AcceptedKeys,
+    Defaults,
+    KeySettings,
+    LedgerSettings,
+    LimitSettings,
+    LoggingSettings,
+    ModelRule,
+    OrganisationSettings,
+    PriceOverride,
+    ServerSettings,
+    Settings,
+    TeamSettings,
+    UpstreamSettings,
+)
+
+__all__ = [
+    "AcceptedKeys",
+    "BudgetSettings",
+    "Defaults",
+    "KeySettings",
+    "LedgerSettings",
+    "LimitSettings",
+    "LoggingSettings",
+    "ModelRule",
+    "OrganisationSettings",
+    "PriceOverride",
+    "Reserve",
+    "ScopedBudgetSettings",
+    "ServerSettings",
+    "Settings",
+    "TeamSettings",
+    "UpstreamSettings",
+    "changed",
+    "load_settings",
+    "needs_restart",
+]

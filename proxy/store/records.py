@@ -1,0 +1,97 @@
+"""Calls as they were recorded: pages of them, one with its attempts, and all of them to export.
+
+Every query has a name and a sentence. Pages go by key, not by offset: call ids are in the order of
+time, so that a page deep down costs what the first one does and new calls shift nothing.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sqlalchemy import Select, func, select
+
+from proxy.core.present import CallRow
+from proxy.store.call_filter import CallFilter
+from proxy.store.engine import Database
+from proxy.store.reports import Reports, SpendPage, SpendQuery
+from proxy.store.rows import AttemptRow, CallDetail, attempt_row, call_row
+from proxy.store.schema import attempts, calls
+
+EXPORT_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """Some calls, the newest first, and where the next page begins (None: there is none)."""
+
+    items: list[CallRow]
+    next_cursor: str | None
+
+
+class Records:
+    """Reads what was recorded. Every method raises LedgerError where the database does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reports = Reports(database)
+
+    async def calls(self, wanted: CallFilter, limit: int, cursor: str | None = None) -> CallPage:
+        """A page of calls, the newest first."""
+        rows = await self._database.fetch(_newest_calls(wanted, limit + 1, cursor))
+        items = [call_row(row) for row in rows[:limit]]
+        return CallPage(items, items[-1].id if len(rows) > limit else None)
+
+    async def spend(self, query: SpendQuery, limit: int, cursor: str | None = None) -> SpendPage:
+        """A page of what was spent, grouped. Raises BadCursor."""
+        return await self._reports.spend(query, limit, cursor)
+
+    async def call(self, call_id: str) -> CallDetail | None:
+        """One call with its attempts."""
+        rows = await self._database.fetch(select(calls).where(calls.c.id == call_id))
+        if not rows:
+            return None
+        return CallDetail(call_row(rows[0]), await self._attempts(call_id))
+
+    async def _attempts(self, call_id: str) -> list[AttemptRow]:
+        rows = await self._database.fetch(_attempts_of(call_id))
+        return [attempt_row(row) for row in rows]
+
+    async def export(self, wanted: CallFilter) -> AsyncIterator[list[CallRow]]:
+        """All calls in the order of time, some at once, in flat memory."""
+        after = ""
+        while True:
+            rows = await self._database.fetch(_calls_after(wanted, after))
+            if rows:
+                after = rows[-1]["id"]
+                yield [call_row(row) for row in rows]
+            if len(rows) < EXPORT_PAGE:
+                return
+
+    async def count(self, wanted: CallFilter) -> int:
+        """How many calls there are."""
+        rows = await self._database.fetch(_count(wanted))
+        return int(rows[0]["calls"])
+
+
+def _newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[tuple[object, ...]]:
+    """The newest calls, or the newest before an id."""
+    query = select(calls).where(*wanted.conditions())
+    if before is not None:
+        query = query.where(calls.c.id < before)
+    return query.order_by(calls.c.id.desc()).limit(limit)
+
+
+def _calls_after(wanted: CallFilter, after: str) -> Select[tuple[object, ...]]:
+    """The next calls after an id, in the order of time."""
+    query = select(calls).where(*wanted.conditions(), calls.c.id > after)
+    return query.order_by(calls.c.id).limit(EXPORT_PAGE)
+
+
+def _attempts_of(call_id: str) -> Select[tuple[object, ...]]:
+    """A call's attempts in the order in which they were sent."""
+    query = select(attempts).where(attempts.c.call_id == call_id)
+    return query.order_by(attempts.c.number)
+
+
+def _count(wanted: CallFilter) -> Select[int]:
+    """How many calls a filter leaves."""
+    return select(func.count().label("calls")).select_from(calls).where(*wanted.conditions())

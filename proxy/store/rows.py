@@ -1,0 +1,115 @@
+"""Rows of the tables as they are shown, in the words of ``core.present``."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from proxy.core.money import usd
+from proxy.core.present import CallRow, iso, milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """One line of a charge: ``quantity`` of ``what`` at ``price_usd`` each."""
+
+    what: str
+    quantity: int
+    price_nano_usd: str  # exact decimal, in nano-dollars
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One request that was sent upstream for a call."""
+
+    number: int
+    started_at: str
+    upstream: str
+    model: str
+    model_served: str
+    upstream_call_id: str
+    status: int | None
+    duration_ms: float
+    time_to_first_byte_ms: float | None
+    usage: dict[str, int]  # the buckets that hold anything; no token is in two of them
+    usage_source: str
+    usage_raw: Any  # the provider's own usage object
+    cost_usd: str
+    charge: list[ChargeRow]
+    price_source: str
+    price_version: str
+    error: str
+    flags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallDetail:
+    """One call with everything that was sent upstream for it, and how its charge adds up."""
+
+    call: CallRow
+    attempt_rows: list[AttemptRow]
+
+
+def call_row(row: RowMapping) -> CallRow:
+    """A row of ``calls`` as it is shown."""
+    return CallRow(
+        id=row["id"],
+        upstream_call_id=row["upstream_call_id"],
+        started_at=iso(row["started_at_us"]),
+        team=row["team"],
+        organisation=row["organisation"],
+        key=row["key"],
+        user=row["user"],
+        workflow=row["workflow"],
+        run=row["run"],
+        tags=json.loads(row["tags"] or "{}"),
+        endpoint=row["endpoint"],
+        model_requested=row["model_requested"],
+        model_served=row["model_served"],
+        upstream=row["upstream"],
+        status=row["status"],
+        stream=bool(row["stream"]),
+        outcome=row["outcome"],
+        refusal=row["refusal"],
+        input_tokens=row["input_tokens"],
+        cached_tokens=row["cached_tokens"],
+        cache_write_tokens=row["cache_write_tokens"],
+        output_tokens=row["output_tokens"],
+        reasoning_tokens=row["reasoning_tokens"],
+        usage_source=row["usage_source"],
+        output_cap=row["output_cap"],
+        output_cap_source=row["output_cap_source"],
+        cost_usd=usd(row["cost_nano"]),
+        held_usd=usd(row["held_nano"]),
+        price_source=row["price_source"],
+        price_version=row["price_version"],
+        duration_ms=row["duration_us"] / 1000,
+        time_to_first_byte_ms=milliseconds(row["first_byte_us"]),
+        overhead_ms=row["overhead_us"] / 1000,
+        attempts=row["attempts"],
+    )
+
+
+def attempt_row(row: RowMapping) -> AttemptRow:
+    """A row of ``attempts`` as it is shown."""
+    return AttemptRow(
+        number=row["number"],
+        started_at=iso(row["started_at_us"]),
+        upstream=row["upstream"],
+        model=row["model"],
+        model_served=row["model_served"],
+        upstream_call_id=row["upstream_call_id"],
+        status=row["status"],
+        duration_ms=row["duration_us"] / 1000,
+        time_to_first_byte_ms=milliseconds(row["first_byte_us"]),
+        usage=json.loads(row["usage"] or "{}"),
+        usage_source=row["usage_source"],
+        usage_raw=json.loads(row["usage_raw"] or "null"),
+        cost_usd=usd(row["cost_nano"]),
+        charge=[ChargeRow(*line) for line in json.loads(row["charge"] or "[]")],
+        price_source=row["price_source"],
+        price_version=row["price_version"],
+        error=row["error"],
+        flags=[flag for flag in row["flags"].split(",") if flag],
+    )

@@ -1,0 +1,475 @@
+"""What both upstream clients do with a server that keeps the rules."""
+
+import asyncio
+import gzip
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.core.errors import UpstreamTimeout, UpstreamUnreachable
+from proxy.gateway.upstreams.base import Timeouts, UpstreamRequest
+from tests.contract.conftest import Connect
+from tests.contract.upstream_server import (
+    OK,
+    Peer,
+    answering,
+    body_of,
+    exchange,
+    get,
+    post,
+    serving,
+    settled,
+    until,
+)
+
+EVERY_BYTE = bytes(range(256)) * 3
+MEBIBYTE = 1 << 20
+
+
+# The request on the wire
+
+
+async def test_only_host_and_length_are_added_to_the_headers(connect: Connect) -> None:
+    """No user-agent, no accept, no accept-encoding; order and repeats stay."""
+    headers = [
+        (b"x-b", b"1"),
+        (b"content-type", b"application/json"),
+        (b"x-a", b"2"),
+        (b"x-b", b"3"),
+    ]
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), post(b"{}", headers))
+
+    (received,) = server.requests
+    host = (b"host", f"127.0.0.1:{server.port}".encode())
+    assert received.headers == [host, *headers, (b"content-length", b"2")]
+    assert received.body == b"{}"
+
+
+async def test_a_host_handed_in_is_sent_instead(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), post(headers=[(b"host", b"resource.example")]))
+
+    assert server.requests[0].values(b"host") == [b"resource.example"]
+
+
+async def test_a_length_handed_in_is_not_doubled(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), post(b"abc", [(b"content-length", b"3")]))
+
+    assert server.requests[0].values(b"content-length") == [b"3"]
+
+
+@pytest.mark.parametrize(
+    ("method", "lengths"), [(b"GET", []), (b"DELETE", []), (b"POST", [b"0"]), (b"PUT", [b"0"])]
+)
+async def test_an_empty_body_has_a_length_where_one_is_expected(
+    connect: Connect, method: bytes, lengths: list[bytes]
+) -> None:
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), get(method=method))
+
+    assert server.requests[0].values(b"content-length") == lengths
+    assert server.requests[0].values(b"transfer-encoding") == []
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "expected"),
+    [
+        ("", b"/", b"/"),
+        ("", b"", b"/"),
+        ("", b"?a=b", b"/?a=b"),
+        ("/v1", b"/chat/completions?x=1", b"/v1/chat/completions?x=1"),
+        ("/v1/", b"/models", b"/v1/models"),
+        ("/v1", b"", b"/v1"),
+        (
+            "/a%20b",
+            b"/%2f%2F/.././/x?q=%zz&r=a+b%20c&&=",
+            b"/a%20b/%2f%2F/.././/x?q=%zz&r=a+b%20c&&=",
+        ),
+        ("", b"/{}|\\^`\"<>'()", b"/{}|\\^`\"<>'()"),
+    ],
+)
+async def test_the_target_goes_out_as_handed_in(
+    connect: Connect, base: str, target: bytes, expected: bytes
+) -> None:
+    """Below the base URL's path, with nothing normalised or quoted again."""
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url + base), get(target))
+
+    assert server.requests[0].line == b"GET " + expected + b" HTTP/1.1"
+
+
+async def test_the_methods_case_is_kept(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), get(method=b"pUrGe"))
+
+    assert server.requests[0].line == b"pUrGe / HTTP/1.1"
+
+
+async def test_nothing_of_the_environment_counts(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with serving(answering(OK)) as server:
+        status, _, _ = await exchange(connect(server.url), get())
+
+    assert status == 200
+
+
+async def test_no_cookies_are_kept_and_no_redirects_followed(connect: Connect) -> None:
+    answer = (
+        b"HTTP/1.1 302 Found\r\nset-cookie: a=b; Path=/\r\nlocation: /elsewhere\r\n"
+        b"content-length: 0\r\n\r\n"
+    )
+    async with serving(answering(answer)) as server:
+        client = connect(server.url)
+        first, headers, _ = await exchange(client, get(b"/one"))
+        await exchange(client, get(b"/two"))
+
+    assert first == 302
+    assert (b"location", b"/elsewhere") in headers
+    assert [one.line for one in server.requests] == [b"GET /one HTTP/1.1", b"GET /two HTTP/1.1"]
+    assert server.requests[1].values(b"cookie") == []
+
+
+# Request bodies
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_a_body_of_unknown_length_is_chunked(connect: Connect) -> None:
+    """Empty pieces are left out: they would be the end."""
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), post(pieces(b"one", b"", EVERY_BYTE, b"two")))
+
+    assert server.requests[0].body == b"one" + EVERY_BYTE + b"two"
+    assert server.requests[0].values(b"transfer-encoding") == [b"chunked"]
+    assert server.requests[0].values(b"content-length") == []
+
+
+async def test_a_streamed_body_may_say_its_length(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        await exchange(connect(server.url), post(pieces(b"ab", b"c"), [(b"content-length", b"3")]))
+
+    assert server.requests[0].body == b"abc"
+    assert server.requests[0].values(b"transfer-encoding") == []
+
+
+async def test_a_streamed_body_leaves_the_connection_usable(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        client = connect(server.url)
+        for _ in range(3):
+            await exchange(client, post(pieces(b"abc")))
+
+    assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_large_body_arrives_whole(connect: Connect, streamed: bool) -> None:
+    body = os.urandom(5 * MEBIBYTE)
+    async with serving(answering(OK)) as server:
+        client = connect(server.url)
+        cut = [body[i : i + 100_000] for i in range(0, len(body), 100_000)]
+        await exchange(client, post(pieces(*cut) if streamed else body))
+        await exchange(client, post(b"next"))
+
+    assert server.requests[0].body == body
+    assert len(server.peers) == 1
+
+
+async def test_a_slow_upstream_slows_the_upload(connect: Connect) -> None:
+    """While it takes nothing, no more than the kernel's buffers is drawn from the body."""
+    drawn, go_on = 0, asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal drawn
+        for _ in range(64):
+            drawn += MEBIBYTE
+            yield bytes(MEBIBYTE)
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await go_on.wait()
+        for _ in range(64):
+            await peer.until(b"\r\n")
+            await peer.exactly(MEBIBYTE + 2)
+        await peer.send(OK)
+        await peer.hold()
+
+    async with serving(script, receive_buffer=65_536) as server:
+        call = asyncio.ensure_future(exchange(connect(server.url), post(body())))
+        await until(lambda: drawn > 0)
+        at_most = await settled(lambda: drawn)
+        go_on.set()
+        status, _, _ = await call
+
+    assert at_most < 16 * MEBIBYTE
+    assert (status, drawn) == (200, 64 * MEBIBYTE)
+
+
+# The answer
+
+
+async def test_headers_come_in_order_with_repeats_and_without_those_of_the_connection(
+    connect: Connect,
+) -> None:
+    answer = (
+        b"HTTP/1.1 200 OK\r\nX-B: 1\r\nSet-Cookie: a\r\nConnection: keep-alive, X-Hop\r\n"
+        b"x-hop: gone\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nTE: trailers\r\n"
+        b"Upgrade: h2c\r\nTrailer: x-t\r\nset-cookie: b\r\nx-obs: caf\xe9\r\nx-empty:\r\n"
+        b"Content-Length: 2\r\n\r\nok"
+    )
+    async with serving(answering(answer)) as server:
+        status, headers, body = await exchange(connect(server.url), get())
+
+    assert (status, body) == (200, b"ok")
+    assert headers == [
+        (b"x-b", b"1"),
+        (b"set-cookie", b"a"),
+        (b"set-cookie", b"b"),
+        (b"x-obs", b"caf\xe9"),
+        (b"x-empty", b""),
+        (b"content-length", b"2"),
+    ]
+
+
+FRAMINGS = {
+    "length": b"HTTP/1.1 200 OK\r\ncontent-length: 768\r\n\r\n" + EVERY_BYTE,
+    "chunked": b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n"
+    b"1;ext=1\r\n\x00\r\n2FE\r\n" + EVERY_BYTE[1:-1] + b"\r\n1\r\n\xff\r\n0\r\nx-t: 1\r\n\r\n",
+    "to the end": b"HTTP/1.1 200 OK\r\n\r\n" + EVERY_BYTE,
+    "http/1.0": b"HTTP/1.0 200 OK\r\n\r\n" + EVERY_BYTE,
+    "after interim answers": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-length: 768\r\n\r\n" + EVERY_BYTE,
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_the_body_is_the_same_however_it_is_cut(
+    connect: Connect, framing: str, size: int
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send_in_pieces(FRAMINGS[framing], size)
+
+    async with serving(script) as server:
+        status, headers, body = await exchange(connect(server.url), get())
+
+    assert (status, body) == (200, EVERY_BYTE)
+    assert not {name for name, _ in headers} & {b"transfer-encoding", b"x-t", b"link"}
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ],
+)
+async def test_an_answer_without_a_body_ends_with_its_head(
+    connect: Connect, method: bytes, head: bytes
+) -> None:
+    """Also where its headers speak of a length; and its connection goes on."""
+    async with serving(answering(head)) as server:
+        client = connect(server.url)
+        bodies = [(await exchange(client, get(method=method)))[2] for _ in range(2)]
+
+    assert bodies == [b"", b""]
+    assert len(server.peers) == 1
+
+
+async def test_nothing_is_decoded(connect: Connect) -> None:
+    packed = gzip.compress(b"plain")
+    answer = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(
+        packed
+    )
+    async with serving(answering(answer + packed)) as server:
+        _, headers, body = await exchange(connect(server.url), get())
+
+    assert body == packed
+    assert (b"content-encoding", b"gzip") in headers
+
+
+async def test_each_event_arrives_before_the_next_is_sent(connect: Connect) -> None:
+    """A stream is not held back until more of it has come."""
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for number in range(3):
+            await peer.send(b"8\r\ndata: %d\n\r\n" % number)
+            await go_on.wait()
+            go_on.clear()
+        await peer.send(b"0\r\n\r\n")
+
+    events = []
+    async with serving(script) as server:
+        response = await connect(server.url).send(get())
+        while data := await response.read():
+            events.append(data)
+            go_on.set()
+        await response.aclose()
+
+    assert events == [b"data: 0\n", b"data: 1\n", b"data: 2\n"]
+
+
+async def endless(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (64 * MEBIBYTE))
+    for _ in range(256):
+        await peer.send(bytes(MEBIBYTE // 4))
+
+
+async def test_a_slow_reader_slows_the_upstream(connect: Connect) -> None:
+    """While nobody reads, the upstream gets rid of no more than buffers hold."""
+    async with serving(endless) as server:
+        response = await connect(server.url).send(get())
+        at_most = await settled(lambda: server.peers[0].sent)
+        body = await body_of(response)
+
+    assert at_most < 16 * MEBIBYTE
+    assert len(body) == 64 * MEBIBYTE
+
+
+async def test_memory_stays_flat_for_a_large_answer(connect: Connect) -> None:
+    """256 MiB go through without more than 24 MiB being there at any time."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        piece = bytes(MEBIBYTE)
+        for _ in range(256):
+            await peer.send(piece)
+
+    total, before, most = 0, resident(), 0
+    async with serving(script) as server:
+        response = await connect(server.url).send(get())
+        while data := await response.read():
+            total += len(data)
+            most = max(most, resident())
+        await response.aclose()
+
+    assert total == 256 * MEBIBYTE
+    assert most - before < 24 * MEBIBYTE
+
+
+def resident() -> int:
+    """Bytes of this process in memory, now."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - read hundreds of times
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        pytest.skip("needs /proc")
+
+
+# Connections
+
+
+async def test_a_connection_is_used_again(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        client = connect(server.url)
+        for _ in range(5):
+            await exchange(client, post())
+
+    assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: X, CLOSE\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ],
+)
+async def test_a_connection_that_is_to_be_closed_is_not_used_again(
+    connect: Connect, answer: bytes
+) -> None:
+    async with serving(answering(answer)) as server:
+        client = connect(server.url)
+        bodies = [(await exchange(client, post()))[2] for _ in range(2)]
+
+    assert bodies == [b"ok", b"ok"]
+    assert len(server.peers) == 2
+
+
+async def test_an_answer_closed_before_its_end_costs_its_connection(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+        await peer.hold()
+
+    async with serving(script) as server:
+        client = connect(server.url, max_connections=1)
+        for _ in range(2):
+            response = await client.send(post())
+            assert await response.read() == b"abc"
+            await response.aclose()
+            await response.aclose()
+
+    assert len(server.peers) == 2
+
+
+async def test_a_call_waits_where_all_connections_are_busy(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        client = connect(server.url, max_connections=2)
+        bodies = await asyncio.gather(*(exchange(client, post()) for _ in range(20)))
+
+    assert [body for _, _, body in bodies] == [b"ok"] * 20
+    assert len(server.peers) <= 2
+
+
+async def test_waiting_for_a_connection_ends_in_a_time_out(connect: Connect) -> None:
+    """After the connect time-out; nothing was sent, so another upstream may be asked."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+        await peer.hold()
+
+    async with serving(script) as server:
+        client = connect(server.url, max_connections=1, timeouts=Timeouts(connect=0.05))
+        busy = await client.send(post())
+        with pytest.raises(UpstreamTimeout) as caught:
+            await client.send(post())
+        await busy.aclose()
+
+    assert caught.value.sent is False
+    assert len(server.requests) == 1
+
+
+async def test_a_closed_client_sends_nothing(connect: Connect) -> None:
+    async with serving(answering(OK)) as server:
+        client = connect(server.url)
+        await exchange(client, post())
+        await client.aclose()
+        await client.aclose()
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await client.send(post())
+
+    assert caught.value.sent is False
+    assert len(server.requests) == 1
+
+
+async def test_a_request_may_be_sent_again(connect: Connect) -> None:
+    """Nothing in it is used up, unless its body is an iterator."""
+    request = UpstreamRequest(b"POST", b"/", [(b"x-a", b"1")], b"same")
+    async with serving(answering(OK)) as server:
+        client = connect(server.url)
+        await exchange(client, request)
+        await exchange(client, request)
+
+    assert server.requests[0] == server.requests[1]

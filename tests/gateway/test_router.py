@@ -1,0 +1,45 @@
+"""Plan: names of our own first, then globs in the file's order."""
+
+import pytest
+
+from proxy.core.errors import ModelNotAllowed, ModelNotFound
+from proxy.gateway.router import Plan, Router, Rule, Target, check_allowed
+
+ROUTER = Router(
+    [
+        Rule("gpt-*", (Target("openai", ""),), max_output_tokens=10),
+        Rule("fast", (Target("openai", "gpt-5-mini"), Target("local", "qwen3")), exact=True),
+        Rule("gpt-4*", (Target("azure", ""),)),
+    ]
+)
+
+
+def test_the_first_glob_that_fits_leads() -> None:
+    """Rules are read from the top; a later, narrower glob does not overtake."""
+    expected = Plan("gpt-4o", (Target("openai", "gpt-4o"),), 10)
+    assert ROUTER.plan("gpt-4o") == expected
+
+
+def test_a_name_of_our_own_has_targets_in_order() -> None:
+    """An alias leads to its targets under the names that they have there."""
+    assert ROUTER.plan("fast").targets == (Target("openai", "gpt-5-mini"), Target("local", "qwen3"))
+
+
+def test_an_unknown_model_is_refused_with_what_to_do() -> None:
+    """No rule, no upstream: the error says where to look and what to add."""
+    with pytest.raises(ModelNotFound, match="GET /v1/models"):
+        ROUTER.plan("claude-opus")
+
+
+def test_a_request_without_a_model_goes_where_the_last_glob_leads() -> None:
+    """Files, batches and the like belong to the catch-all's upstream."""
+    assert ROUTER.default("") == Plan("", (Target("azure", ""),))
+    with pytest.raises(ModelNotFound, match="names no model"):
+        Router([]).default("")
+
+
+def test_every_list_must_allow_a_model() -> None:
+    """The team's list and the key's list both count; the error names the list that refuses."""
+    check_allowed("gpt-5", "search", ("gpt-*",), ("*",))
+    with pytest.raises(ModelNotAllowed, match="may use: gpt-4\\*"):
+        check_allowed("gpt-5", "search", ("gpt-*",), ("gpt-4*",))
