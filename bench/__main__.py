@@ -7,10 +7,12 @@ another. Exits with 1 where Farebox takes more than its multiple of nginx, or an
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from bench.answers import write_answers
 from bench.gateways import FareboxOptions, Gateway, mock
 from bench.modes import MODES, SlowStreams
 from bench.programs import Missing, is_pinning, program
@@ -102,13 +104,10 @@ def _measure(planned: Plan, folder: Path, output: Path | None) -> int:
 
 
 def _mock_only(folder: Path, port: int) -> int:
-    from bench.answers import write_answers  # noqa: PLC0415 - run() does it otherwise
-
     write_answers(folder / "answers")
     with mock(folder, folder / "answers", port) as found, contextlib.suppress(KeyboardInterrupt):
         print(f"http://127.0.0.1:{found}/v1", flush=True)
-        while True:
-            sys.stdin.read() or __import__("time").sleep(3600)
+        signal.pause()
     return 0
 
 

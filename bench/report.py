@@ -18,7 +18,9 @@ _ROW = "{:<34} {:<10} {:>9} {:>11} {:>9} {:>9} {:>7} {:>7}  {}"
 def table(plan: Plan, results: Results) -> str:
     """The run for people."""
     lines = [
-        _ROW.format("", "", "calls/s", "cpu ms/call", "p50 µs", "p99 µs", "errors", "×nginx", "goal")
+        _ROW.format(
+            "", "", "calls/s", "cpu ms/call", "p50 µs", "p99 µs", "errors", "×nginx", "goal"
+        )
     ]
     for mode in plan.modes:
         for name, figures in results.figures.get(mode.name, {}).items():

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -49,9 +50,8 @@ class _Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            transport.write(self._request)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic_ns()
@@ -74,7 +74,9 @@ async def _open_all(port: int, request: bytes, streams: int) -> list[int]:
     delays: list[int] = []
     opened: list[_Stream] = []
     for _ in range(streams):
-        _, stream = await loop.create_connection(lambda: _Stream(request, delays), "127.0.0.1", port)
+        _, stream = await loop.create_connection(
+            lambda: _Stream(request, delays), "127.0.0.1", port
+        )
         opened.append(stream)
         await asyncio.sleep(_RAMP_S / streams)  # spread over the interval, as real callers are
     async with asyncio.timeout(_LIMIT_S):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from proxy.core.pricing import PriceBook
 from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.presets import Preset, preset_for
@@ -11,10 +12,12 @@ from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import Headers, Timeouts
 from proxy.settings import ModelRule, Settings, UpstreamSettings
 
+Made = tuple[UpstreamSettings, Upstream]  # an upstream beside what it was made from
+
 
 def gateway_config(
-    settings: Settings, kept: Mapping[str, tuple[UpstreamSettings, Upstream]]
-) -> tuple[GatewayConfig, dict[str, tuple[UpstreamSettings, Upstream]]]:
+    settings: Settings, prices: PriceBook, kept: Mapping[str, Made]
+) -> tuple[GatewayConfig, dict[str, Made]]:
     """The data path's configuration, and its upstreams beside what they were made from.
 
     An upstream in ``kept`` whose settings did not change keeps its connections.
@@ -27,7 +30,7 @@ def gateway_config(
     config = GatewayConfig(
         upstreams={name: upstream for name, (_, upstream) in upstreams.items()},
         router=Router(_rule(rule) for rule in settings.models),
-        teams=settings.core_teams(),
+        prices=prices,
         limits=Limits(settings.limits.max_body_bytes, settings.limits.max_header_bytes),
         defaults=Defaults(
             max_output_tokens=settings.defaults.max_output_tokens,

@@ -9,27 +9,27 @@ from typing import Any
 import structlog
 
 from proxy.admin import AdminDeps, create_admin
-from proxy.app.data_path import gateway_config
+from proxy.app.data_path import Made, gateway_config
+from proxy.app.open_ledger import open_ledger
 from proxy.app.reload import watch_file
 from proxy.core.call import CallFinished
 from proxy.core.errors import ConfigurationError, LedgerError
-from proxy.core.present import call_row
 from proxy.gateway.config import Upstream
-from proxy.gateway.dialects.registry import METERED, PASSED_THROUGH
 from proxy.gateway.models import Models
 from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
 from proxy.gateway.routes import Routes
-from proxy.ledger import open_ledger
 from proxy.observe.logs import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
 from proxy.observe.workers import Workers
-from proxy.settings import Settings, UpstreamSettings, changed, needs_restart
+from proxy.settings import Settings, changed, needs_restart
 from proxy.store import migrate
 from proxy.store.engine import Database
 from proxy.store.keys import KeyStore
-from proxy.store.pricebook import layered_book
+from proxy.store.price_data import PriceData
+from proxy.store.price_rules import rules_from
+from proxy.store.pricebook import LayeredPriceBook
 from proxy.store.records import Records
 from proxy.store.vocabulary import Vocabulary
 
@@ -42,15 +42,15 @@ class House:
 
     def __init__(self, settings: Settings, *, metrics_folder: Path | None = None) -> None:
         self.settings = settings
-        self._made_from: dict[str, tuple[UpstreamSettings, Upstream]] = {}
+        self._made_from: dict[str, Made] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.metrics = Metrics()
         self._workers = Workers(metrics_folder, self.metrics) if metrics_folder else None
         self.logs = Logs(settings.logging.format, settings.logging.level)
         self.database = Database(settings.database)
-        self.ledger = open_ledger(self.database, settings.ledger, observer=self.metrics)
+        self.ledger = open_ledger(self.database, settings, self.metrics)
         self.keys = KeyStore(self.database, settings.core_teams(), settings.accept_provider_keys)
-        self.prices = layered_book(settings.prices)
+        self._price_data = PriceData.load()
         self.tokenizer = Vocabulary()
 
     async def start(self) -> None:
@@ -59,15 +59,13 @@ class House:
         await self.ledger.start()
         await self.keys.sync(self.settings.keys)
         await self.ledger.sync_budgets(self.settings.core_budgets())
-        config, self._made_from = gateway_config(self.settings, {})
-        ports = Ports(self.ledger, self.keys, self.prices, self.tokenizer, self._observe)
+        config, self._made_from = gateway_config(self.settings, self._prices(self.settings), {})
+        ports = Ports(self.ledger, self.keys, self.tokenizer, self._observe)
         self.pipeline = Pipeline(ports, config)
         self.routes = Routes(
             self.pipeline,
             Models(self.pipeline, self.keys),
-            OwnCalls(self.pipeline, self.keys, self.ledger, call_row),
-            METERED,
-            PASSED_THROUGH,
+            OwnCalls(self.pipeline, self.keys, self.ledger),
         )
         self.admin = create_admin(self._admin_deps())
         self._run(self._refresh_keys())
@@ -110,12 +108,13 @@ class House:
             return
         if stuck := needs_restart(paths):
             _log.warning("configuration_needs_restart", settings=list(stuck))
-        config, made_from = gateway_config(settings, self._made_from)
+        config, made_from = gateway_config(settings, self._prices(settings), self._made_from)
         self.keys.use(settings.core_teams(), settings.accept_provider_keys)
         await self.keys.sync(settings.keys)
         await self.ledger.sync_budgets(settings.core_budgets())
-        self.prices.use(settings.prices)
-        retired = [u for n, (_, u) in self._made_from.items() if made_from.get(n, (0, 0))[1] is not u]
+        retired = [
+            u for n, (_, u) in self._made_from.items() if made_from.get(n, (0, 0))[1] is not u
+        ]
         self.pipeline.config, self.settings, self._made_from = config, settings, made_from
         for upstream in retired:
             self._run(self._retire(upstream))
@@ -129,6 +128,9 @@ class House:
 
     # Parts
 
+    def _prices(self, settings: Settings) -> LayeredPriceBook:
+        return LayeredPriceBook(rules_from(settings.prices), self._price_data)
+
     def _observe(self, event: CallFinished) -> None:
         self.metrics.call_finished(event)
         self.logs.call_finished(event)
@@ -138,7 +140,7 @@ class House:
             ledger=self.ledger,
             keys=self.keys,
             records=Records(self.database),
-            metrics=MetricsPage(self.metrics, self.ledger.windows, self._workers),
+            metrics=MetricsPage(self.metrics, self.ledger.budgets, self._workers),
             settings=lambda: self.settings,
             settled=self.pipeline.settled,
             ready=self._not_ready,

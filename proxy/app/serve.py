@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
+from uvicorn.supervisors import Multiprocess
 
 from proxy.app.application import Application
 from proxy.app.demo import demo
@@ -89,11 +90,11 @@ def _serve_workers(settings: Settings, config_path: Path | None) -> int:
     with tempfile.TemporaryDirectory(prefix="farebox-metrics-") as folder:
         os.environ["FAREBOX_CONFIG"] = str(config_path or "")
         os.environ[_METRICS_FOLDER] = folder
-        config = _uvicorn("proxy.app.serve:create_worker", settings, workers=settings.server.workers)
+        config = _uvicorn(
+            "proxy.app.serve:create_worker", settings, workers=settings.server.workers
+        )
         socket = config.bind_socket()
-        from uvicorn.supervisors import Multiprocess  # noqa: PLC0415 - only where it is needed
-
-        Multiprocess(config, uvicorn.Server(config).run, [socket]).run()
+        Multiprocess(config, sockets=[socket]).run()
     return 0
 
 

@@ -17,7 +17,7 @@ from proxy.core.call import (
 )
 from proxy.core.limits import Cap
 from proxy.core.reservation import Hold
-from proxy.gateway.config import Upstream
+from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.base import Dialect, Patch, RequestFacts
 from proxy.gateway.inbound import Inbound
 from proxy.gateway.router import Plan, Target
@@ -48,6 +48,7 @@ class Attempt:
 class ActiveCall:
     """What is known of a call so far. Its row is made from it at any moment by ``record``."""
 
+    config: GatewayConfig  # as it was when the call began
     inbound: Inbound
     dialect: Dialect
     endpoint: str

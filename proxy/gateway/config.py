@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from proxy.core.call import Team
+from proxy.core.pricing import PriceBook
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.router import Router
 from proxy.gateway.upstreams.base import Headers, UpstreamClient
@@ -47,6 +47,6 @@ class GatewayConfig:
 
     upstreams: dict[str, Upstream]
     router: Router
-    teams: dict[str, Team]
+    prices: PriceBook
     limits: Limits = field(default_factory=Limits)
     defaults: Defaults = field(default_factory=Defaults)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
 from proxy.gateway.active import ActiveCall, Attempt
-from proxy.gateway.config import GatewayConfig, Upstream
+from proxy.gateway.config import Upstream
 from proxy.gateway.dialects.base import Patch
 from proxy.gateway.meter import failed_attempt
 from proxy.gateway.ports import Ledger
@@ -32,9 +32,7 @@ class Forwarder:
         self._ledger = ledger
         self._without_usage: set[tuple[str, str]] = set()
 
-    async def forward(
-        self, call: ActiveCall, config: GatewayConfig
-    ) -> tuple[Attempt, UpstreamResponse]:
+    async def forward(self, call: ActiveCall) -> tuple[Attempt, UpstreamResponse]:
         """The attempt that answered, at the head of its answer; those before it are in the call.
 
         Raises UpstreamFailed where none did.
@@ -42,7 +40,7 @@ class Forwarder:
         targets = call.plan.targets
         for i, target in enumerate(targets):
             last = i + 1 == len(targets) or not isinstance(call.body, bytes)
-            upstream = config.upstreams[target.upstream]
+            upstream = call.config.upstreams[target.upstream]
             try:
                 attempt, response = await self._send(call, upstream, target)
             except UpstreamFailed:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from proxy.core.call import AttemptRecord
-from proxy.core.pricing import Charge, PriceBook, PriceQuery
+from proxy.core.pricing import Charge, PriceQuery
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scan, Scanner
@@ -19,7 +19,6 @@ _NO_CHARGE = Charge(0, ())
 class Meter:
     """Turns an attempt that is over into its row."""
 
-    prices: PriceBook
     tokenizer: Tokenizer
 
     async def measure(
@@ -71,7 +70,7 @@ class Meter:
     ) -> tuple[Charge, str, str]:
         if source is UsageSource.NONE:
             return _NO_CHARGE, "", ""
-        rates = self.prices.rates(price_query(attempt, scan), call.started_at_us)
+        rates = call.config.prices.rates(price_query(attempt, scan), call.started_at_us)
         if rates is None:
             return _NO_CHARGE, "unpriced", ""
         return rates.charge(usage), rates.source, rates.version

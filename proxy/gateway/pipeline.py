@@ -15,7 +15,6 @@ from proxy.core.errors import (
     UpstreamFailed,
 )
 from proxy.core.limits import check_input_cap, check_over_cap, output_cap
-from proxy.core.pricing import PriceBook
 from proxy.core.reservation import Settlement
 from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
@@ -37,7 +36,6 @@ class Ports:
 
     ledger: Ledger
     keys: Keys
-    prices: PriceBook
     tokenizer: Tokenizer
     observe: Observer
 
@@ -48,8 +46,8 @@ class Pipeline:
     def __init__(self, ports: Ports, config: GatewayConfig) -> None:
         self.config = config  # replaced whole on a reload; a call keeps the one it started with
         self._ports = ports
-        self._reservations = Reservations(ports.ledger, ports.prices, ports.tokenizer)
-        self._meter = Meter(ports.prices, ports.tokenizer)
+        self._reservations = Reservations(ports.ledger, ports.tokenizer)
+        self._meter = Meter(ports.tokenizer)
         self._forwarder = Forwarder(ports.ledger)
         self._settling: set[asyncio.Task[None]] = set()
         self._draining = 0
@@ -57,26 +55,25 @@ class Pipeline:
 
     async def handle(self, call: ActiveCall, send: Send) -> None:
         """One call."""
-        config = self.config
         self.in_flight += 1
         try:
-            await self._admit(call, config)
+            await self._admit(call)
         except Refusal as refusal:
             await self._refuse(call, send, refusal)
         except ClientLeft:
             self._settle(call, Outcome.CLIENT_LEFT)
         else:
-            await self._serve(call, config, send)
+            await self._serve(call, send)
         finally:
             self.in_flight -= 1
 
-    async def _admit(self, call: ActiveCall, config: GatewayConfig) -> None:
+    async def _admit(self, call: ActiveCall) -> None:
         """Everything that is decided before a byte goes upstream."""
         await self._authenticate(call)
-        await self._accept(call, config)
-        self._plan(call, config)
-        await self._cap(call, config)
-        await self._reserve(call, config)
+        await self._accept(call)
+        self._plan(call)
+        await self._cap(call)
+        await self._reserve(call)
 
     # The steps
 
@@ -89,10 +86,10 @@ class Pipeline:
         if key.forward_upstream is not None:
             call.secret = secret
 
-    async def _accept(self, call: ActiveCall, config: GatewayConfig) -> None:
-        call.inbound.check_head(config.limits.max_header_bytes)
+    async def _accept(self, call: ActiveCall) -> None:
+        call.inbound.check_head(call.config.limits.max_header_bytes)
         call.body = await call.inbound.read_or_stream(
-            config.limits.max_body_bytes, whole=call.metered
+            call.config.limits.max_body_bytes, whole=call.metered
         )
         if isinstance(call.body, bytes):
             call.facts = call.dialect.inspect(call.body)
@@ -100,19 +97,19 @@ class Pipeline:
             call.inbound, call.principal.key, call.facts.user, call.facts.metadata
         )
 
-    def _plan(self, call: ActiveCall, config: GatewayConfig) -> None:
+    def _plan(self, call: ActiveCall) -> None:
         key = call.principal.key
         model = call.facts.model
         if model:
             check_allowed(model, key.team.name, key.team.models, key.models)
         if key.forward_upstream is not None:
-            call.plan = config.router.direct(model, key.forward_upstream)
+            call.plan = call.config.router.direct(model, key.forward_upstream)
         elif model and call.metered:
-            call.plan = config.router.plan(model)
+            call.plan = call.config.router.plan(model)
         else:
-            call.plan = config.router.default(model)
+            call.plan = call.config.router.default(model)
 
-    async def _cap(self, call: ActiveCall, config: GatewayConfig) -> None:
+    async def _cap(self, call: ActiveCall) -> None:
         if not call.metered:
             return
         facts, key = call.facts, call.principal.key
@@ -120,10 +117,10 @@ class Pipeline:
             facts.output_limit,
             key,
             model_rule=call.plan.max_output_tokens,
-            default=config.defaults.max_output_tokens,
+            default=call.config.defaults.max_output_tokens,
             model_maximum=estimate.model_max_output(facts.model),
         )
-        policy = key.team.on_over_cap or config.defaults.on_over_cap
+        policy = key.team.on_over_cap or call.config.defaults.on_over_cap
         check_over_cap(facts.output_limit, call.cap, policy, facts.output_limit_name)
         await self._cap_input(call, key.team.max_input_tokens, key.team.name)
 
@@ -135,13 +132,13 @@ class Pipeline:
         tokens = await self._ports.tokenizer.count_prompt(text, call.facts, call.facts.model)
         check_input_cap(tokens, limit, team)
 
-    async def _reserve(self, call: ActiveCall, config: GatewayConfig) -> None:
+    async def _reserve(self, call: ActiveCall) -> None:
         try:
-            call.hold = await self._reservations.reserve(call, config)
+            call.hold = await self._reservations.reserve(call)
         except LedgerError as error:
             raise _unavailable() from error
 
-    async def _serve(self, call: ActiveCall, config: GatewayConfig, send: Send) -> None:
+    async def _serve(self, call: ActiveCall, send: Send) -> None:
         """Forward and relay, then settle, whatever ends them."""
         watcher = self._watch(call)
         relay: Relay | None = None
@@ -149,7 +146,7 @@ class Pipeline:
         call.task = asyncio.current_task()
         try:
             call.interruptible = True
-            attempt, response = await self._forwarder.forward(call, config)
+            attempt, response = await self._forwarder.forward(call)
             relay = Relay(call, attempt, response, self._meter)
             await relay.run(send)
         except UpstreamFailed as error:

@@ -31,9 +31,7 @@ PRESETS: dict[str, Preset] = {
     "openrouter": Preset("openrouter", include_usage=False, cap_parameter="max_tokens"),
     "together": Preset("together", cap_parameter="max_tokens"),
     "fireworks": Preset("fireworks", cap_parameter="max_tokens"),
-    "perplexity": Preset(
-        "perplexity", include_usage=False, cap_parameter="max_tokens", drain=True
-    ),
+    "perplexity": Preset("perplexity", include_usage=False, cap_parameter="max_tokens", drain=True),
     "cerebras": Preset("cerebras"),
     "cohere": Preset("cohere", cap_parameter="max_tokens"),
     "gemini": Preset("google", cap_parameter="max_tokens", drain=True),

@@ -14,10 +14,10 @@ from proxy.core.call import CapSource
 from proxy.core.errors import BudgetExceeded, CallNotBounded, ModelNotPriced, Refusal
 from proxy.core.limits import Cap
 from proxy.core.money import usd
-from proxy.core.pricing import PriceBook, PriceQuery, Rates
+from proxy.core.pricing import PriceQuery, Rates
 from proxy.core.reservation import Hold, HoldRequest
 from proxy.gateway.active import ActiveCall
-from proxy.gateway.config import GatewayConfig, Upstream
+from proxy.gateway.config import Upstream
 from proxy.gateway.ports import Ledger, Tokenizer
 
 _LEAST_SHRUNK_CAP = 16  # tokens: an answer shorter than that is none
@@ -29,19 +29,18 @@ class Reservations:
     """Admits calls to the ledger, or explains why not."""
 
     ledger: Ledger
-    prices: PriceBook
     tokenizer: Tokenizer
 
-    async def reserve(self, call: ActiveCall, config: GatewayConfig) -> Hold:
+    async def reserve(self, call: ActiveCall) -> Hold:
         """The call's hold. Raises BudgetExceeded, ModelNotPriced, CallNotBounded; LedgerError."""
         if not call.metered:
             return await self._exempt(call)
-        bound = self._bound(call, config)
+        bound = _bound(call)
         call.amount_nano = bound.most_nano(call.cap)
         call.estimate_nano = bound.likely_nano(call.cap)
         answer = await self._ask(call, bound)
         if isinstance(answer, Refused):
-            answer = await self._more_precisely(call, bound, answer, config.defaults.hold_wait_s)
+            answer = await self._more_precisely(call, bound, answer)
         return answer
 
     async def _exempt(self, call: ActiveCall) -> Hold:
@@ -50,26 +49,6 @@ class Reservations:
         )
         assert isinstance(answer, Hold)  # noqa: S101 - no budget refuses an exempt call
         return answer
-
-    def _bound(self, call: ActiveCall, config: GatewayConfig) -> "_Bound":
-        facts = call.facts
-        rates = []
-        for target in call.plan.targets:
-            found = self.prices.bound(
-                _query(config.upstreams[target.upstream], target.model, facts.service_tier),
-                call.started_at_us,
-            )
-            if found is None:
-                return _Bound((), 0, facts.model, facts.choices)
-            rates.append(found)
-        body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
-        return _Bound(
-            rates=tuple(rates),
-            input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools),
-            model=facts.model,
-            choices=facts.choices,
-            body_bytes=body_bytes,
-        )
 
     async def _ask(self, call: ActiveCall, bound: "_Bound") -> Hold | Refused:
         return await self.ledger.reserve(
@@ -84,12 +63,10 @@ class Reservations:
             )
         )
 
-    async def _more_precisely(
-        self, call: ActiveCall, bound: "_Bound", refused: Refused, wait_s: float
-    ) -> Hold:
+    async def _more_precisely(self, call: ActiveCall, bound: "_Bound", refused: Refused) -> Hold:
         if refused.reason != "budget":
             raise _explain(call, refused)
-        deadline = time.monotonic() + wait_s
+        deadline = time.monotonic() + call.config.defaults.hold_wait_s
         bound = await self._count(call, bound)
         answer: Hold | Refused = refused
         while isinstance(answer, Refused):
@@ -146,6 +123,25 @@ class _Bound:
         return self.rates[0].most_nano(
             *estimate.likely_tokens(self.body_bytes, cap.tokens, self.choices)
         )
+
+
+def _bound(call: ActiveCall) -> _Bound:
+    facts, config = call.facts, call.config
+    rates = []
+    for target in call.plan.targets:
+        query = _query(config.upstreams[target.upstream], target.model, facts.service_tier)
+        found = config.prices.bound(query, call.started_at_us)
+        if found is None:
+            return _Bound((), 0, facts.model, facts.choices)
+        rates.append(found)
+    body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
+    return _Bound(
+        rates=tuple(rates),
+        input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools),
+        model=facts.model,
+        choices=facts.choices,
+        body_bytes=body_bytes,
+    )
 
 
 def _query(upstream: Upstream, model: str, tier: str) -> PriceQuery:

@@ -5,7 +5,7 @@ import structlog
 from proxy.core.errors import NotFound, Refusal, ShuttingDown
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall
-from proxy.gateway.dialects.base import Dialect
+from proxy.gateway.dialects.registry import DIALECTS, UNMETERED
 from proxy.gateway.inbound import ClientLeft, Inbound, Receive, Scope, Send
 from proxy.gateway.models import Models
 from proxy.gateway.own_calls import OwnCalls
@@ -41,6 +41,9 @@ _KNOWN = frozenset(
 )
 
 
+_METERED = {b"/v1/" + name.replace(".", "/").encode(): d for name, d in DIALECTS.items()}
+
+
 class Routes:
     """The ASGI application of ``/v1`` and ``/farebox/v1``."""
 
@@ -49,23 +52,20 @@ class Routes:
         pipeline: Pipeline,
         models: Models,
         own_calls: OwnCalls,
-        metered: dict[bytes, Dialect],
-        passed_through: Dialect,
     ) -> None:
         self._pipeline = pipeline
         self._models = models
         self._own_calls = own_calls
-        self._metered = metered  # by path: POST requests that are metered
-        self._passed_through = passed_through
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
         inbound = Inbound(scope, receive)
-        dialect = self._metered.get(inbound.path) if inbound.method == "POST" else None
+        dialect = _METERED.get(inbound.path) if inbound.method == "POST" else None
         call = ActiveCall(
+            config=self._pipeline.config,
             inbound=inbound,
-            dialect=dialect or self._passed_through,
+            dialect=dialect or UNMETERED,
             endpoint=_endpoint(inbound.path),
             metered=dialect is not None,
         )

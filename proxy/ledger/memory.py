@@ -112,7 +112,8 @@ class MemoryLedger:
 
     async def reserve(self, request: HoldRequest) -> Hold | Refused:
         """Hold the amount on every budget the call falls under, or say which one refuses."""
-        return await self.ask(Reserve(request))
+        answer: Hold | Refused = await self.ask(Reserve(request))
+        return answer
 
     async def settle(self, settlement: Settlement) -> None:
         """End the call, exactly once."""

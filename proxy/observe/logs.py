@@ -6,6 +6,7 @@ for a message of a library may quote one.
 """
 
 import contextlib
+import json
 import logging
 import re
 import sys
@@ -219,7 +220,10 @@ class _Library(logging.Handler):
 
 
 def _json(fields: Entry) -> bytes:
-    return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:  # half a character, or a number beyond 64 bits
+        return json.dumps(fields, default=str).encode()
 
 
 def _console(*, colours: bool) -> Callable[[Entry], bytes]:

@@ -51,11 +51,6 @@ class LayeredPriceBook:
         self._rates: dict[PriceQuery, _Kept] = {}
         self._bounds: dict[PriceQuery, _Kept] = {}
 
-    def use(self, written: Iterable[Any]) -> None:
-        """Take the configuration's ``prices:`` anew. Raises ConfigurationError, and changes nothing."""
-        self._overrides = rules_from(written)
-        self._rates, self._bounds = {}, {}
-
     @property
     def version(self) -> str:
         """The version of the price data."""
@@ -86,7 +81,11 @@ class LayeredPriceBook:
 
 
 def layered_book(written: Iterable[Any], data: PriceData | None = None) -> LayeredPriceBook:
-    """The price book of a configuration's ``prices:``, over the price data of this release."""
+    """The price book of a configuration's ``prices:``, over the price data of this release.
+
+    Raises ConfigurationError. A changed configuration has a book of its own, so that calls under
+    way keep their prices; the data is shared.
+    """
     return LayeredPriceBook(rules_from(written), data or PriceData.load())
 
 

@@ -80,8 +80,24 @@ json_values = st.recursive(
     max_leaves=8,
 )
 keys = st.sampled_from(
-    ["messages", "role", "content", "name", "text", "tools", "function", "functions", "tool_calls"]
-    + ["parameters", "properties", "enum", "items", "response_format", "json_schema", "schema"]
+    [
+        "messages",
+        "role",
+        "content",
+        "name",
+        "text",
+        "tools",
+        "function",
+        "functions",
+        "tool_calls",
+        "parameters",
+        "properties",
+        "enum",
+        "items",
+        "response_format",
+        "json_schema",
+        "schema",
+    ]
 )
 shaped = st.recursive(
     json_values,

@@ -182,24 +182,17 @@ def test_a_bound_of_a_contract_is_the_contract() -> None:
 # The book
 
 
-def test_new_settings_hold_from_the_next_call_on() -> None:
-    book = layered_book([PriceOverride(input_per_mtok=Decimal(1))], data())
-    assert price(book.rates(asked(), NOW)) == "1"
-    assert price(book.bound(asked(), NOW)) == "1"
+def test_a_book_is_made_from_settings_over_the_committed_data() -> None:
+    book = layered_book([PriceOverride(upstream="local", input_per_mtok=Decimal(1))])
 
-    book.use([PriceOverride(input_per_mtok=Decimal(2))])
-
-    assert price(book.rates(asked(), NOW)) == "2"
-    assert price(book.bound(asked(), NOW)) == "2"
+    assert book.version == PriceData.load().version
+    assert price(book.rates(asked("anything", upstream="local", provider=""), NOW)) == "1"
+    assert price(book.rates(asked("gpt-4o", provider="openai"), NOW)) == "2.5"
 
 
-def test_wrong_settings_change_nothing() -> None:
-    book = layered_book([PriceOverride(input_per_mtok=Decimal(1))], data())
-
-    with pytest.raises(ConfigurationError):
-        book.use([Written()])
-
-    assert price(book.rates(asked(), NOW)) == "1"
+def test_wrong_settings_make_no_book() -> None:
+    with pytest.raises(ConfigurationError, match=r"prices\[0\]"):
+        layered_book([Written()], data())
 
 
 def test_what_clients_ask_for_does_not_fill_the_memory() -> None:

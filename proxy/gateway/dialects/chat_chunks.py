@@ -21,8 +21,7 @@ from proxy.gateway.dialects.chat_scan import (
 from proxy.gateway.dialects.chat_text import spoken_in_choices
 
 _MOST_TRIED = 64  # events in which model and id are looked for
-_ERROR_EVENT = re.compile(rb"^event:[ ]?error[ ]*$", re.MULTILINE)
-_DONE = re.compile(rb"^data:[ ]?\[DONE\][ ]*$", re.MULTILINE)
+_MOST_SKIPPED = 16  # [DONE] and comments after the last chunk
 _ERROR_NULL = re.compile(rb'"error"[ ]*:[ ]*null')
 
 # A delta that holds one string, or nothing: the group is its text, still escaped, with the quote
@@ -59,7 +58,7 @@ class ChunkReader:
         if not self._read_last(block):
             self._read_usage(block)
         self._read_error(block)
-        if block.rfind(b"[DONE]") >= 0 and _DONE.search(block):
+        if _last_line(block, b"[DONE]") in (b"data: [DONE]", b"data:[DONE]"):
             self.scan.finished = True
 
     def _read_names(self, block: bytes) -> None:
@@ -77,15 +76,18 @@ class ChunkReader:
     def _read_last(self, block: bytes) -> bool:
         """Read the last chunk. True where it has usage: what came before it does not count then."""
         end = len(block)
-        while end > 0:
-            start = block.rfind(b"\n\n", 0, end - 2) + 2 if end > 2 else 0  # noqa: PLR2004 - an empty line
-            start = max(start, 0) if start != 1 else 0
+        for _ in range(_MOST_SKIPPED):
+            start = block.rfind(b"\n\n", 0, max(end - 2, 0)) + 2
+            if start == 1:  # there is none before it
+                start = 0
             chunk = parse(sse.payload(block[start:end]))
             if chunk is not None:
                 note_tier(self.scan, chunk)
                 if chunk.get("object") == "chat.completion.done":  # Perplexity sends no [DONE]
                     self.scan.finished = True
                 return note_usage(self.scan, chunk)
+            if not start:
+                break
             end = start
         return False
 
@@ -100,7 +102,7 @@ class ChunkReader:
             for chunk in _chunks_with(block, b'"error"'):
                 if note_error(self.scan, chunk):
                     return
-        if block.rfind(b"event:") >= 0 and _ERROR_EVENT.search(block):
+        if _last_line(block, b"event:") in (b"event: error", b"event:error"):
             self.scan.error = self.scan.error or "error"
 
 
@@ -139,6 +141,15 @@ def _chunks_with(block: bytes, *needles: bytes) -> Iterator[dict[str, object]]:
         if chunk is not None:
             yield chunk
         end = start
+
+
+def _last_line(block: bytes, needle: bytes) -> bytes:
+    """The last line that has the needle, without the space around it."""
+    at = block.rfind(needle)
+    if at < 0:
+        return b""
+    end = block.find(b"\n", at)
+    return block[block.rfind(b"\n", 0, at) + 1 : end if end >= 0 else len(block)].strip()
 
 
 def _only_null_errors(block: bytes) -> bool:

@@ -129,7 +129,9 @@ def _parse_lone_surrogates(body: bytes, error: orjson.JSONDecodeError) -> Any:
     try:
         document = json.loads(body.decode(), parse_constant=_refuse_constant)
         text = json.dumps(document, ensure_ascii=False)
-        return orjson.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+        return orjson.loads(
+            text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        )
     except (ValueError, RecursionError):
         raise refusal from None
 
@@ -278,5 +280,6 @@ def _kind(value: object) -> str:
         return "a boolean"
     if isinstance(value, int | float):
         return f"{value}"
-    names = {str: "a string", list: "an array", dict: "an object"}
-    return "an empty string" if value == "" else names.get(type(value), "that")
+    if isinstance(value, str):
+        return "a string" if value else "an empty string"
+    return "an array" if isinstance(value, list) else "an object"

@@ -4,20 +4,23 @@ Bytes go through as they come. What has gone through is kept and read in blocks,
 bytes, when the output could have reached its cap, and at the end; so a chunk costs an append.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.gateway.dialects import sse
 from proxy.gateway.dialects.base import RequestFacts, Scan, Watch
-from proxy.gateway.dialects.chat_chunks import ChunkReader, event_text, plain_text, unix_lines
+from proxy.gateway.dialects.chat_chunks import ChunkReader, event_text, plain_text
 from proxy.gateway.dialects.chat_ending import ending
 from proxy.gateway.dialects.chat_scan import note_flag
+from proxy.gateway.dialects.chat_text import prompt_overhead, prompt_text
 from proxy.gateway.dialects.output_count import OutputCount
+from proxy.gateway.dialects.usage import Json
 from proxy.gateway.dialects.usage_strip import LONGEST_EVENT, UsageStrip
 
 EVENT_TOO_LONG: Final = "event_too_long"  # one event was passed on unread
 CUT_AT_CAP: Final = "cut_at_cap"
 
 _MOST_KEPT = 32 * 1024  # bytes that wait to be read
+_LONG_EVENT = 4 * 1024  # bytes; while a longer one comes in, it is looked at ever more rarely
 _PER_PIECE = 48  # bytes that a kept piece costs beside its own
 
 
@@ -27,6 +30,7 @@ class StreamScanner:
     __slots__ = (
         "_cap",
         "_facts",
+        "_finished",
         "_kept",
         "_kept_bytes",
         "_output",
@@ -47,29 +51,146 @@ class StreamScanner:
         self._output = OutputCount(watch.count)
         self._strip = UsageStrip() if watch.strip_usage else None
         self._cap = None if watch.output_cap is None else watch.output_cap * facts.choices
-        self._kept: list[bytes] = []
+        self._kept: list[bytes] = []  # pieces that were not read yet
         self._kept_bytes = 0
-        self._uncounted: list[bytes] = []  # blocks that were read, but not for their text
-        self._room = self._room_left()
+        self._uncounted = b""  # what was read at the end, but not for its text
+        self._finished = False
         self.cut = False
+        self._room = self._room_left()
 
     @property
     def scan(self) -> Scan:
         """What was learned so far; reads what is kept."""
         if self._kept:
-            self._read_kept()
+            self._read_kept(0)
         return self._scan
 
     def feed(self, data: bytes) -> bytes:
         """Pass the bytes on, less what is hidden; past the cap, the end of the answer instead."""
         self._kept.append(data)
         self._kept_bytes += len(data) + _PER_PIECE
+        if self._kept_bytes > self._room:
+            crossing = self._read_kept(len(data))
+            if crossing is not None:
+                return self._end_at(crossing, data)
         if self.cut:
-            if self._kept_bytes > _MOST_KEPT:
-                self._read_kept()
             return b""
-        if self._kept_bytes > self._room and (end := self._make_room(len(data))) is not None:
-            return end if self._strip is None else end
+        return data if self._strip is None else self._strip.feed(data)
+
+    def finish(self) -> bytes:
+        """Read the rest, and give what the strip holds back."""
+        if self._finished:
+            return b""
+        self._finished = True
+        rest = b"".join(self._kept)
+        self._kept.clear()
+        self._reader.read(rest)
+        if self.cut:
+            return b""
+        self._uncounted = rest
         if self._strip is None:
-            return data
-        return self._strip.feed(data)
+            return b""
+        if self._strip.gave_up:
+            note_flag(self._scan, EVENT_TOO_LONG)
+        return self._strip.finish()
+
+    def count_output(self) -> int:
+        """Tokens of the text relayed so far."""
+        if self._kept:
+            self._read_kept(0)
+        rest, self._uncounted = self._uncounted, b""
+        if rest:
+            self._count(rest)
+        return self._output.tokens()
+
+    def _read_kept(self, fresh: int) -> "_Crossing | None":
+        """Read the whole events of what is kept, of which the last ``fresh`` bytes are not relayed yet."""
+        kept = b"".join(self._kept)
+        end = sse.boundary(kept)
+        rest = kept[end:]
+        if len(rest) > LONGEST_EVENT:
+            note_flag(self._scan, EVENT_TOO_LONG)
+            rest = rest[-3:]  # enough to see where the event ends
+        self._kept = [rest] if rest else []
+        self._kept_bytes = len(rest)
+        block = kept[:end]
+        crossing = None
+        if not self.cut:
+            crossing = self._count(block, len(kept) - fresh if fresh else None)
+        self._reader.read(block)
+        self._room = max(self._room_left(), 2 * len(rest) if len(rest) > _LONG_EVENT else 0)
+        return crossing
+
+    def _room_left(self) -> int:
+        """How many bytes may wait: no more than tokens are left, since each token has a byte."""
+        if self._cap is None or self.cut:
+            return _MOST_KEPT
+        return min(_MOST_KEPT, max(0, self._cap - self._output.at_most))
+
+    def _count(self, block: bytes, relayed: int | None = None) -> "_Crossing | None":
+        """Count the text of whole events. With ``relayed``, stop at the event that crosses the cap."""
+        cap = None if relayed is None else self._cap
+        if self._facts.choices == 1 and (plain := plain_text(block)) is not None:
+            text, size = plain
+            if cap is None or self._output.at_most + size <= cap:
+                self._output.add("0.content", text, size)
+                return None
+        start = 0
+        for event in sse.events(block):
+            if cap is None or relayed is None:
+                self._add(event)
+            elif (crossed := self._add_up_to(event, cap)) is not None:
+                began = start < relayed and self._strip is None
+                if not began:  # nothing of it was relayed: it does not count
+                    self._output = crossed
+                end = start + len(event) if began else start
+                return _Crossing(event, max(0, end - relayed))
+            start += len(event)
+        return None
+
+    def _add(self, event: bytes) -> None:
+        for place, text in event_text(event):
+            self._output.add(place, text)
+
+    def _add_up_to(self, event: bytes, cap: int) -> OutputCount | None:
+        """Count the event; where that is past the cap, the count without it."""
+        before = None
+        for place, text in event_text(event):
+            if before is None and self._output.at_most + 4 * len(text) > cap:
+                before = self._output.copy()
+            self._output.add(place, text)
+        if before is not None and self._output.at_most > cap and self._output.at_least() > cap:
+            return before
+        return None
+
+    def _end_at(self, crossing: "_Crossing", data: bytes) -> bytes:
+        """What is left of the answer up to the cap, and an end for it."""
+        head = data[: crossing.fresh]
+        if self._strip is not None:
+            head = self._strip.feed(head)
+        self.cut = self._scan.cut = True
+        note_flag(self._scan, CUT_AT_CAP)
+        self._room = _MOST_KEPT
+        usage = self._usage() if self._facts.wants_usage else None
+        return head + ending(crossing.event, self._facts.choices, usage)
+
+    def _usage(self) -> Json:
+        """The usage of a cut answer, in OpenAI's shape: the prompt as reported, else as counted."""
+        if self._scan.usage is not None:
+            prompt = self._scan.usage.input_tokens
+        else:
+            document = self._facts.document
+            prompt = self._watch.count(prompt_text(document)) + prompt_overhead(document)
+        output = self._output.tokens()
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "total_tokens": prompt + output,
+        }
+
+
+class _Crossing(NamedTuple):
+    """The event with which the output runs past its cap."""
+
+    event: bytes
+    fresh: int  # how much of the bytes just fed comes before the cut

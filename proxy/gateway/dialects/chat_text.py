@@ -23,19 +23,14 @@ _DEEPEST = 8  # parts within parts; there are two in practice
 
 def spoken(part: Json) -> Iterator[tuple[str, str]]:
     """The text of a message or delta as (where it stands, text): each place is one run of tokens."""
-    for place in ("content", "refusal"):
-        if (value := part.get(place)) is not None:
+    # Some send the same thoughts under two names.
+    thoughts = "reasoning_content" if part.get("reasoning_content") else "reasoning"
+    for place in ("content", "refusal", thoughts, "audio"):
+        value = part.get(place)
+        if value:
             for text in _texts(value):
                 yield place, text
-    # Some send the same thoughts under two names.
-    thoughts = part.get("reasoning_content") or part.get("reasoning")
-    if thoughts is not None:
-        for text in _texts(thoughts):
-            yield "reasoning", text
-    if isinstance(audio := part.get("audio"), dict):
-        for text in _texts(audio.get("transcript")):
-            yield "audio", text
-    if part.get("function_call") is not None:
+    if "function_call" in part:
         yield from _function(part["function_call"], "function_call")
     calls = part.get("tool_calls")
     if isinstance(calls, list):
@@ -56,8 +51,8 @@ def spoken_in_choices(answer: Json, inside: str) -> Iterator[tuple[str, str]]:
             if isinstance(part, dict):
                 for place, text in spoken(part):
                     yield f"{index}.{place}", text
-            elif isinstance(text := choice.get("text"), str):
-                yield f"{index}.text", text
+            elif isinstance(choice.get("text"), str):
+                yield f"{index}.text", choice["text"]
 
 
 def prompt_pieces(document: Json) -> Iterator[str]:

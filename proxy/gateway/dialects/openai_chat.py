@@ -10,6 +10,7 @@ from proxy.gateway.dialects.base import Patch, RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.chat_answer import AnswerScanner
 from proxy.gateway.dialects.chat_stream import StreamScanner
 from proxy.gateway.dialects.chat_text import prompt_text
+from proxy.gateway.dialects.errors import openai_error
 
 _LIMITS: Final = (b"max_completion_tokens", b"max_tokens")
 
@@ -47,16 +48,7 @@ class OpenAIChat:
 
     def error_body(self, refusal: Refusal) -> bytes:
         """The refusal in OpenAI's shape."""
-        return orjson.dumps(
-            {
-                "error": {
-                    "message": refusal.message,
-                    "type": refusal.type,
-                    "param": refusal.param,
-                    "code": refusal.code,
-                }
-            }
-        )
+        return openai_error(refusal)
 
 
 def _set_model(body: bytes, model: str, edits: list[splice.Edit]) -> None:

@@ -24,6 +24,14 @@ class OutputCount:
         self._kept: dict[str, int] = {}  # characters of each run
         self._most_bytes = 0  # of the text that is kept
 
+    def copy(self) -> "OutputCount":
+        """The same count, to come back to."""
+        twin = OutputCount(self._count)
+        twin._counted, twin._loose, twin._most_bytes = self._counted, self._loose, self._most_bytes
+        twin._runs = {place: list(run) for place, run in self._runs.items()}
+        twin._kept = dict(self._kept)
+        return twin
+
     @property
     def at_most(self) -> int:
         """No fewer than the tokens so far, without counting: a token is at least one byte."""
@@ -69,7 +77,9 @@ class OutputCount:
 
     def _measure(self) -> None:
         self._most_bytes = sum(
-            len(piece.encode("utf-8", "surrogatepass")) for run in self._runs.values() for piece in run
+            len(piece.encode("utf-8", "surrogatepass"))
+            for run in self._runs.values()
+            for piece in run
         )
 
 

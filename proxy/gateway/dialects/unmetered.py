@@ -1,0 +1,59 @@
+"""What is passed through and not metered: every endpoint that has no dialect of its own here."""
+
+from proxy.core.errors import Refusal
+from proxy.gateway.dialects.base import Patch, RequestFacts, Scan, Scanner, Watch
+from proxy.gateway.dialects.errors import openai_error
+
+
+class Unmetered:
+    """Reads nothing, changes nothing, learns nothing."""
+
+    name = "unmetered"
+
+    def inspect(self, body: bytes) -> RequestFacts:
+        """Nothing is read: the body may be anything."""
+        del body
+        return RequestFacts(model="")
+
+    def patch(self, body: bytes, patch: Patch) -> bytes:
+        """The same body."""
+        del patch
+        return body
+
+    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
+        """A scanner that passes everything."""
+        del facts, watch
+        return PassThrough()
+
+    def prompt_text(self, facts: RequestFacts) -> str:
+        """None is known."""
+        del facts
+        return ""
+
+    def error_body(self, refusal: Refusal) -> bytes:
+        """The refusal in OpenAI's shape, since these endpoints are its."""
+        return openai_error(refusal)
+
+
+class PassThrough:
+    """Passes every byte; the answer counts as finished when it ends."""
+
+    __slots__ = ("scan",)
+
+    cut = False
+
+    def __init__(self) -> None:
+        self.scan = Scan()
+
+    def feed(self, data: bytes) -> bytes:
+        """The same bytes."""
+        return data
+
+    def finish(self) -> bytes:
+        """Nothing was held back."""
+        self.scan.finished = True
+        return b""
+
+    def count_output(self) -> int:
+        """Nothing is counted."""
+        return 0

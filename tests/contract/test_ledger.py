@@ -1,0 +1,550 @@
+"""What every ledger must do: the same tests in memory, on SQLite and on PostgreSQL."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from proxy.core.budgets import EACH, Refused, Scope, Window
+from proxy.core.call import CallRecord, Outcome
+from proxy.core.errors import InvalidRequest, LedgerError
+from proxy.core.reservation import Hold, HoldRequest
+from proxy.core.usage import UsageSource
+from proxy.ledger.lost import LostPolicy
+from tests.ledger.homes import Home
+from tests.ledger.samples import (
+    DAY_US,
+    HOUR_US,
+    NOON_US,
+    attempt,
+    budget,
+    pending,
+    principal,
+    refusal,
+    request,
+    settlement,
+    warning,
+)
+
+
+async def totals(ledger: Any, budget_id: str = "team:search:month") -> tuple[int, int, int]:
+    """Spent, held and overdraft of a budget's first window of now."""
+    found = {view.budget.id: view for view in await ledger.budgets()}
+    (window, *_) = found[budget_id].windows
+    return window.spent_nano, window.held_nano, window.overdraft_nano
+
+
+async def spend(ledger: Any, amount: int, cost: int, **values: Any) -> HoldRequest:
+    """One call, from hold to settlement."""
+    asked = request(amount, **values)
+    hold = await ledger.reserve(asked)
+    assert isinstance(hold, Hold)
+    await ledger.settle(settlement(asked, cost, hold))
+    return asked
+
+
+# Holds
+
+
+async def test_a_hold_is_held_until_its_call_is_settled(ledger: Any) -> None:
+    """The hold counts as held; its settlement turns it into what the call cost."""
+    await ledger.sync_budgets([budget(1_000)])
+    asked = request(600)
+
+    hold = await ledger.reserve(asked)
+
+    assert (hold.call_id, hold.amount_nano, hold.warnings) == (asked.record.id, 600, ())
+    assert [key.budget_id for key in hold.windows] == ["team:search:month"]
+    assert await totals(ledger) == (0, 600, 0)
+    await ledger.settle(settlement(asked, 250, hold))
+    assert await totals(ledger) == (250, 0, 0)
+    assert await ledger.verify() == []
+
+
+async def test_what_does_not_fit_is_refused_and_says_why(ledger: Any) -> None:
+    """spent + held + amount ≤ limit; a refusal leaves nothing behind."""
+    await ledger.sync_budgets([budget(1_000)])
+    await spend(ledger, 500, 300)
+    await ledger.reserve(request(600))
+
+    answer = await ledger.reserve(request(101))
+
+    assert isinstance(answer, Refused)
+    assert (answer.spent_nano, answer.held_nano, answer.available_nano) == (300, 600, 100)
+    assert answer.waitable
+    assert answer.resets_at_iso == "2026-12-01T00:00:00Z"
+    assert isinstance(await ledger.reserve(request(100)), Hold)
+    assert await ledger.verify() == []
+
+
+async def test_every_budget_over_a_call_must_have_room(ledger: Any) -> None:
+    """The tightest of the blocking budgets decides."""
+    key = budget(50, "search-prod", id="key", scope=Scope.KEY, window=Window.DAY)
+    await ledger.sync_budgets([budget(1_000), key])
+
+    answer = await ledger.reserve(request(60))
+
+    assert isinstance(answer, Refused)
+    assert (answer.budget.id, answer.subject) == ("key", "search-prod")
+    assert await totals(ledger) == (0, 0, 0)
+
+
+async def test_a_warning_budget_lets_the_call_through_and_says_so(ledger: Any) -> None:
+    """The hold names the warn budgets that it puts over their limit."""
+    await ledger.sync_budgets([warning(100)])
+
+    within = await ledger.reserve(request(100))
+    over = await ledger.reserve(request(1))
+
+    assert (within.warnings, over.warnings) == ((), ("team:search:day:warn",))
+
+
+async def test_an_exempt_call_asks_no_budget(ledger: Any) -> None:
+    """It is let through where nothing else is, and leaves a row all the same."""
+    await ledger.sync_budgets([budget(0)])
+    asked = request(0, exempt=True)
+
+    hold = await ledger.reserve(asked)
+    await ledger.settle(settlement(asked, 0, hold))
+
+    assert hold.windows == ()
+    assert await ledger.call(asked.record.id) is not None
+    assert await ledger.verify() == []
+
+
+async def test_a_call_without_a_price_meets_each_budgets_policy(ledger: Any) -> None:
+    """What decide() says of an unpriced or unbounded call is what the ledger answers."""
+    await ledger.sync_budgets([budget(1_000, unbounded="reserve", unbounded_nano=400)])
+
+    unpriced = await ledger.reserve(request(0, unpriced=True))
+    unbounded = await ledger.reserve(request(100, unbounded=True))
+
+    assert isinstance(unpriced, Refused)
+    assert unpriced.reason == "unpriced"
+    assert unbounded.amount_nano == 500
+    assert await totals(ledger) == (0, 500, 0)
+
+
+async def test_each_subject_has_a_window_of_its_own(ledger: Any) -> None:
+    """A budget for "*" gives every user their own limit."""
+    each = budget(100, EACH, id="users", scope=Scope.USER)
+    await ledger.sync_budgets([each])
+    await spend(ledger, 100, 90, caller=principal(user="ann"))
+    await spend(ledger, 100, 70, caller=principal(user="bob"))
+
+    (view,) = await ledger.budgets()
+
+    assert [(w.subject, w.spent_nano) for w in view.windows] == [("ann", 90), ("bob", 70)]
+    assert await ledger.verify() == []
+
+
+async def test_a_second_hold_of_one_call_is_an_error_of_its_own(ledger: Any) -> None:
+    """It fails alone: what is written in the same transaction is not touched by it."""
+    await ledger.sync_budgets([budget(1_000)])
+    asked = request(10)
+    await ledger.reserve(asked)
+
+    answers = await asyncio.gather(
+        ledger.reserve(request(20)),
+        ledger.reserve(asked),
+        ledger.reserve(request(30)),
+        return_exceptions=True,
+    )
+
+    assert [type(a) for a in answers] == [Hold, LedgerError, Hold]
+    assert await totals(ledger) == (0, 60, 0)
+    assert await ledger.verify() == []
+
+
+# Settlements
+
+
+async def test_a_second_settlement_changes_nothing(ledger: Any) -> None:
+    """Exactly once, by call id."""
+    await ledger.sync_budgets([budget(1_000)])
+    asked = await spend(ledger, 500, 300)
+
+    await ledger.settle(settlement(asked, 999))
+    await asyncio.gather(*(ledger.settle(settlement(asked, 5)) for _ in range(4)))
+
+    assert await totals(ledger) == (300, 0, 0)
+    assert (await ledger.call(asked.record.id)).cost_nano == 300
+    assert await ledger.verify() == []
+
+
+async def test_a_call_is_read_back_as_it_was_settled(ledger: Any) -> None:
+    """Every field of the record and of its attempts comes back."""
+    caller = principal(user="ann", workflow="nightly", run="r-7", tags=(("env", "prod"), ("a", "")))
+    asked = request(500, caller)
+    hold = await ledger.reserve(asked)
+    failed = attempt(1, status=503, error="status_503", cost_nano=0, charge=(), flags=("late",))
+    ended = replace(
+        settlement(asked, 0, hold),
+        record=replace(
+            asked.record,
+            output_cap=1_000,
+            duration_us=123,
+            first_byte_us=45,
+            overhead_us=6,
+            held_nano=500,
+            attempts=(failed, attempt(2, 77, status=None, first_byte_us=None, error="in_stream")),
+        ),
+    )
+
+    await ledger.settle(ended)
+
+    assert await ledger.call(asked.record.id) == ended.record
+    assert await ledger.call("fb-nobody") is None
+
+
+async def test_a_refused_call_leaves_a_row_and_counts_in_the_rollups(ledger: Any) -> None:
+    """It never had a hold."""
+    await ledger.sync_budgets([budget(1_000)])
+    refused = refusal()
+
+    await ledger.settle(refused)
+    await ledger.settle(refused)
+
+    assert await ledger.call(refused.record.id) == refused.record
+    assert await ledger.verify() == []
+
+
+async def test_what_goes_over_the_limit_is_charged_in_full_and_shown(ledger: Any) -> None:
+    """The part over a blocking limit is the overdraft, and blocks what comes next."""
+    await ledger.sync_budgets([budget(1_000), warning(10)])
+    await spend(ledger, 900, 800)
+    await spend(ledger, 200, 350)
+
+    answer = await ledger.reserve(request(0))
+
+    assert await totals(ledger) == (1_150, 0, 150)
+    assert await totals(ledger, "team:search:day:warn") == (1_150, 0, 0)
+    assert isinstance(answer, Refused)
+    assert not answer.waitable
+
+
+async def test_a_call_is_charged_to_the_window_it_started_in(ledger: Any, home: Home) -> None:
+    """Held and spent over midnight: both belong to the day of the start."""
+    day = budget(1_000, window=Window.DAY)
+    await ledger.sync_budgets([day])
+    asked = request(600)
+    hold = await ledger.reserve(asked)
+    home.clock.now_us += DAY_US
+    assert isinstance(await ledger.reserve(request(900, started_at_us=NOON_US + DAY_US)), Hold)
+
+    await ledger.settle(settlement(asked, 500, hold))
+
+    assert await totals(ledger) == (0, 900, 0)
+    home.clock.now_us -= DAY_US
+    assert await totals(ledger) == (500, 0, 0)
+    assert await ledger.verify() == []
+
+
+# Budgets that change
+
+
+async def test_a_new_budget_counts_what_was_spent_and_is_held_already(ledger: Any) -> None:
+    """Added in mid-month, it starts with the month's charges and the open holds."""
+    await spend(ledger, 500, 300)
+    await spend(ledger, 500, 40, caller=principal("other"))
+    await spend(ledger, 500, 5_000, started_at_us=NOON_US - 40 * DAY_US)
+    open_call = request(200)
+    hold = await ledger.reserve(open_call)
+
+    await ledger.set_budget(budget(1_000), "ann")
+
+    assert await totals(ledger) == (300, 200, 0)
+    assert await ledger.verify() == []
+    await ledger.settle(settlement(open_call, 150, hold))
+    assert await totals(ledger) == (450, 0, 0)
+    assert await ledger.verify() == []
+
+
+async def test_a_removed_budget_takes_its_windows_with_it(ledger: Any) -> None:
+    """Added again, it counts anew; a hold from before is given back to it only once."""
+    await ledger.set_budget(budget(1_000), "ann")
+    asked = request(200)
+    hold = await ledger.reserve(asked)
+    await spend(ledger, 100, 60)
+
+    assert await ledger.remove_budget("team:search:month", "ann")
+    assert not await ledger.remove_budget("team:search:month", "ann")
+    assert await ledger.budgets() == []
+    assert await ledger.verify() == []
+    await ledger.set_budget(budget(1_000), "ann")
+    assert await totals(ledger) == (60, 200, 0)
+    await ledger.settle(settlement(asked, 10, hold))
+
+    assert await totals(ledger) == (70, 0, 0)
+    assert await ledger.verify() == []
+
+
+async def test_a_new_limit_keeps_the_windows(ledger: Any) -> None:
+    """Only the limit changes; the next call is decided by it."""
+    await ledger.sync_budgets([budget(1_000)])
+    await spend(ledger, 500, 400)
+
+    await ledger.set_budget(budget(450), "ann")
+
+    assert await totals(ledger) == (400, 0, 0)
+    assert isinstance(await ledger.reserve(request(51)), Refused)
+    assert isinstance(await ledger.reserve(request(50)), Hold)
+
+
+async def test_a_budget_that_covers_other_calls_is_counted_anew(ledger: Any) -> None:
+    """Its old windows say nothing of what it covers now."""
+    await ledger.sync_budgets([budget(1_000)])
+    await spend(ledger, 500, 400)
+    await spend(ledger, 500, 30, caller=principal("ads"))
+
+    await ledger.sync_budgets([replace(budget(1_000), subject="ads")])
+
+    assert await totals(ledger) == (30, 0, 0)
+    assert await ledger.verify() == []
+
+
+async def test_an_edit_stays_until_the_configuration_says_something_else(ledger: Any) -> None:
+    """An edit through the API outlives a restart, not a change of the same budget's words."""
+
+    async def limit() -> int:
+        (view,) = await ledger.budgets()
+        return int(view.budget.limit_nano)
+
+    await ledger.sync_budgets([budget(1_000)])
+    await ledger.set_budget(budget(7_000), "ann")
+
+    await ledger.sync_budgets([budget(1_000)])
+    assert await limit() == 7_000
+    await ledger.sync_budgets([budget(2_000)])
+    assert await limit() == 2_000
+
+
+async def test_budgets_come_and_go_with_the_configuration_but_for_those_of_the_api(
+    ledger: Any,
+) -> None:
+    """What vanished from the file is removed; what the API made stays."""
+    await ledger.sync_budgets([budget(1_000), warning(10)])
+    await ledger.set_budget(budget(5, "ads"), "ann")
+
+    await ledger.sync_budgets([warning(10)])
+
+    found = [(view.budget.id, view.origin) for view in await ledger.budgets()]
+    assert found == [("team:ads:month", "api"), ("team:search:day:warn", "configuration")]
+    with pytest.raises(InvalidRequest, match="configuration"):
+        await ledger.remove_budget("team:search:day:warn", "ann")
+
+
+async def test_every_process_knows_of_a_change_at_once(home: Home) -> None:
+    """A budget that one process sets holds for the next call in another."""
+    one, other = await home.open(), await home.open()
+    assert isinstance(await other.reserve(request(500)), Hold)
+
+    await one.set_budget(budget(600), "ann")
+
+    assert isinstance(await other.reserve(request(101)), Refused)
+    assert isinstance(await other.reserve(request(100)), Hold)
+    assert await one.verify() == []
+
+
+async def test_a_late_call_of_an_older_window_is_counted_with_the_others_of_it(
+    ledger: Any, home: Home
+) -> None:
+    """A window from before the budget is counted from its rows when a call first touches it."""
+    yesterday = NOON_US - DAY_US
+    await spend(ledger, 500, 300, started_at_us=yesterday)
+    late = request(200, started_at_us=yesterday + HOUR_US)
+    await ledger.sync_budgets([budget(1_000, window=Window.DAY)])
+
+    hold = await ledger.reserve(late)
+    assert isinstance(hold, Hold)
+    home.clock.now_us = yesterday
+    assert await totals(ledger) == (300, 200, 0)
+    await ledger.settle(settlement(late, 100, hold))
+
+    assert await totals(ledger) == (400, 0, 0)
+    assert await ledger.verify() == []
+
+
+# The dead
+
+
+async def crash(home: Home, ledger: Any) -> None:
+    """Let a lease go by without a sign of life from a process."""
+    home.clock.now_us += int(ledger.options.lease_s * 1_000_000) + 1
+
+
+LEASE_OVER_US = NOON_US + 3_600_000_000
+
+
+async def lost_call(home: Home, asked: HoldRequest, **options: Any) -> tuple[Any, CallRecord]:
+    """A call whose process died, after a sweep by another."""
+    dead = await home.open()
+    assert isinstance(await dead.reserve(asked), Hold)
+    alive = await home.open(**options)
+    assert await alive.sweep(_far_future(home)) == 1
+    assert await alive.sweep(_far_future(home)) == 0
+    found = await alive.call(asked.record.id)
+    assert found is not None
+    return alive, found
+
+
+def _far_future(home: Home) -> int:
+    return max(home.clock.now_us, __import__("time").time_ns() // 1000) + DAY_US
+
+
+@pytest.mark.parametrize(
+    ("policy", "cost"),
+    [
+        (LostPolicy.CHARGE_ESTIMATE, 120),
+        (LostPolicy.CHARGE_HOLD, 500),
+        (LostPolicy.RELEASE, 0),
+    ],
+)
+async def test_a_hold_whose_process_died_is_settled_by_policy(
+    home: Home, policy: LostPolicy, cost: int
+) -> None:
+    """Once, as a row marked lost, with its attempts as they were last noted."""
+    first = await home.open()
+    await first.sync_budgets([budget(1_000)])
+    asked = request(500, estimate_nano=120)
+
+    alive, found = await lost_call(home, asked, lost=policy)
+
+    assert (found.outcome, found.cost_nano) == (Outcome.LOST, cost)
+    assert [(a.number, a.error, a.usage_source) for a in found.attempts] == [
+        (1, "lost", UsageSource.ESTIMATED)
+    ]
+    assert await totals(alive) == (cost, 0, 0)
+    assert await alive.verify() == []
+
+
+async def test_holds_of_the_living_are_left_alone(home: Home) -> None:
+    """A sweep takes only what was not heard of for a lease, and never one's own."""
+    one, other = await home.open(), await home.open()
+    await one.reserve(request(500))
+    await other.reserve(request(500))
+
+    assert await other.sweep() == 0
+    assert await other.sweep(_far_future(home)) == 1
+
+
+async def test_a_process_that_stops_leaves_nothing_open(home: Home) -> None:
+    """What it still held is swept at once, without waiting for the lease."""
+    stopping, other = await home.open(), await home.open()
+    asked = request(500, estimate_nano=10)
+    await stopping.reserve(asked)
+
+    await stopping.stop()
+
+    assert await other.sweep() == 1
+    assert (await other.call(asked.record.id)).outcome == Outcome.LOST
+
+
+async def test_a_late_settlement_replaces_the_row_of_a_lost_call(home: Home) -> None:
+    """The process was only paused: totals and rollups end as if it had never been thought dead."""
+    first = await home.open()
+    await first.sync_budgets([budget(1_000)])
+    asked = request(500, estimate_nano=120)
+    alive, _ = await lost_call(home, asked)
+
+    await first.settle(settlement(asked, 333))
+    await first.settle(settlement(asked, 444))
+
+    assert await alive.call(asked.record.id) == settlement(asked, 333).record
+    assert await totals(alive) == (333, 0, 0)
+    assert await alive.verify() == []
+
+
+async def test_a_further_attempt_is_in_the_row_of_a_lost_call(home: Home) -> None:
+    """Noted before it was sent, so that no crash loses it; also after a sweep."""
+    process = await home.open()
+    asked = request(500, estimate_nano=50)
+    hold = await process.reserve(asked)
+    failed = attempt(1, status=503, usage_source=UsageSource.NONE, error="status_503")
+    second = replace(asked.record, attempts=(failed, pending(2)))
+    await process.attempt(hold, second)
+
+    other = await home.open()
+    await other.sweep(_far_future(home))
+    third = replace(second, attempts=(*second.attempts, pending(3)))
+    swept = await other.call(asked.record.id)
+    await process.attempt(hold, third)
+    again = await other.call(asked.record.id)
+
+    assert [a.error for a in swept.attempts] == ["status_503", "lost"]
+    assert [a.error for a in again.attempts] == ["status_503", "lost", "lost"]
+    assert (swept.cost_nano, again.cost_nano) == (50, 50)
+    assert await other.verify() == []
+
+
+async def test_several_processes_sweep_a_hold_once(home: Home) -> None:
+    """Whoever comes second finds nothing."""
+    dead = await home.open()
+    for _ in range(20):
+        await dead.reserve(request(500, estimate_nano=7))
+    sweepers = [await home.open() for _ in range(3)]
+    await sweepers[0].sync_budgets([budget(100_000)])
+
+    await asyncio.gather(*(ledger.sweep(_far_future(home)) for ledger in sweepers))
+
+    assert await totals(sweepers[0]) == (20 * 7, 0, 0)
+    assert await sweepers[0].verify() == []
+
+
+# Many at once
+
+
+async def test_at_the_edge_exactly_what_fits_is_admitted(home: Home) -> None:
+    """Two processes, 120 calls at once, room for 50: spent + held never passes the limit."""
+    one, other = await home.open(), await home.open()
+    await one.sync_budgets([budget(5_000)])
+
+    answers = await asyncio.gather(
+        *((one if i % 2 else other).reserve(request(100)) for i in range(120))
+    )
+
+    assert sum(isinstance(answer, Hold) for answer in answers) == 50
+    assert await totals(one) == (0, 5_000, 0)
+    assert await one.verify() == []
+
+
+async def test_a_wait_for_room_ends_when_something_is_given_back(ledger: Any) -> None:
+    """At once for a settlement of this process, and at the latest when the time is up."""
+    asked = request(10)
+    hold = await ledger.reserve(asked)
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.ensure_future(ledger.released(30))
+    await asyncio.sleep(0)
+
+    await ledger.settle(settlement(asked, 5, hold))
+    await asyncio.wait_for(waiting, 5)
+
+    began = loop.time()
+    await ledger.released(30)
+    assert loop.time() - began < 5  # it looks again by itself: another process may have settled
+    await ledger.released(0)
+
+
+async def test_a_hold_that_nobody_waited_for_is_given_back(ledger: Any) -> None:
+    """A caller that leaves while its hold is made leaves nothing held."""
+    await ledger.sync_budgets([budget(1_000)])
+    tasks = [asyncio.ensure_future(ledger.reserve(request(10))) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    await spend(ledger, 10, 1)
+    await spend(ledger, 10, 1)
+
+    assert await totals(ledger) == (2, 0, 0)
+    assert await ledger.verify() == []
+
+
+async def test_a_closed_ledger_says_so(ledger: Any) -> None:
+    """Nothing hangs on it."""
+    await ledger.stop()
+
+    with pytest.raises(LedgerError):
+        await ledger.reserve(request(1))

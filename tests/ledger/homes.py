@@ -1,0 +1,91 @@
+"""The places a ledger can live in, for tests that hold in each of them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.ledger.base import LedgerOptions
+from proxy.ledger.memory import MemoryLedger, MemoryTables
+from proxy.ledger.sqlite import SqliteLedger
+from proxy.store import migrate
+from proxy.store.engine import Database
+from tests.ledger.samples import NOON_US
+
+
+class Clock:
+    """A clock that stands at noon until it is set."""
+
+    def __init__(self) -> None:
+        self.now_us = NOON_US
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+class Home:
+    """One database. Each ledger that is opened in it acts as a process of its own."""
+
+    def __init__(self, url: str | None) -> None:
+        self.clock = Clock()
+        self.options = LedgerOptions(clock_us=self.clock)
+        self._tables = MemoryTables()
+        self._url = url
+        self._stack = AsyncExitStack()
+
+    def database(self) -> Database:
+        """A way to the database for the test itself."""
+        assert self._url is not None
+        database = Database(self._url)
+        self._stack.push_async_callback(database.close)
+        return database
+
+    async def open(self, **options: Any) -> Any:
+        """One more process. It ends with the test, unless the test stops it."""
+        chosen = replace(self.options, owner=LedgerOptions().owner, **options)
+        ledger: Any
+        if self._url is None:
+            ledger = MemoryLedger(self._tables, chosen)
+        elif self._url.startswith("sqlite"):
+            ledger = SqliteLedger(self.database(), chosen)
+        else:
+            from proxy.ledger.postgres import PostgresLedger
+
+            ledger = PostgresLedger(self.database(), chosen)
+        await ledger.start()
+        self._stack.push_async_callback(ledger.stop)
+        return ledger
+
+    async def close(self) -> None:
+        """Stop all that was opened."""
+        await self._stack.aclose()
+
+
+KINDS = ("memory", "sqlite", "postgres")
+
+
+@pytest.fixture(params=KINDS)
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
+    """A new, migrated home of each kind."""
+    url: str | None = None
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/farebox.db"
+    elif request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+    place = Home(url)
+    if url is not None:
+        await migrate.upgrade(place.database())
+    yield place
+    await place.close()
+
+
+@pytest.fixture
+async def ledger(home: Home) -> Any:
+    """The first process in it."""
+    return await home.open()
+
+
+Open = Callable[[], Any]
