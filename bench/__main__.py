@@ -63,7 +63,7 @@ def plan(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     quick = options.quick
     slow = SlowStreams(streams=64, events=100) if quick else SlowStreams()
-    wanted = options.mode or [mode.name for mode in MODES]
+    wanted = options.mode or [mode.name for mode in MODES if not mode.is_extra]
     return Plan(
         gateways=tuple(options.gateway or GATEWAYS),
         modes=tuple(mode for mode in MODES if mode.name in wanted),

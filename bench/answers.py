@@ -8,6 +8,7 @@ PACED_STAMP = "0" * 19  # the mock writes the time of sending over it
 MODEL = "gpt-4o-2024-08-06"
 _ID = "chatcmpl-Bq3vXkTt1nGdW0yq8sLr5jZcE7aUm"
 _HEADERS = "x-request-id: req_7d1f0a3c5b9e4f62\r\nopenai-processing-ms: 211\r\nx-ratelimit-remaining-requests: 9999\r\n"
+_END = b"0\r\n\r\n"
 _WORDS = (
     "You are asked to shorten a paragraph on metering proxies. The proxy reads each request, finds "
     "out who calls, sets money aside for the most that the call can cost, passes the request on and "
@@ -30,8 +31,19 @@ def write_answers(folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def request_body(answer: str, *, size: int = 1000, stream: bool = False) -> bytes:
-    """A chat request of about ``size`` bytes that asks the mock for an answer by name."""
+def request_body(
+    answer: str,
+    *,
+    size: int = 1000,
+    stream: bool = False,
+    wants_usage: bool = True,
+    max_tokens: int = 4096,
+) -> bytes:
+    """A chat request of ``size`` bytes that asks the mock for an answer by name.
+
+    No answer of the mock has more tokens, or bytes, than 4096: as with a real provider, which keeps
+    to its limit, nothing has to be counted to see that.
+    """
     prompt = f"bench:{answer}; " + _WORDS * (size // len(_WORDS) + 1)
     body: dict[str, Any] = {
         "model": "gpt-4o",
@@ -40,18 +52,20 @@ def request_body(answer: str, *, size: int = 1000, stream: bool = False) -> byte
             {"role": "user", "content": ""},
         ],
         "temperature": 0.2,
-        "max_tokens": 256,
+        "max_tokens": max_tokens,
     }
     if stream:
         body["stream"] = True
+    if stream and wants_usage:
         body["stream_options"] = {"include_usage": True}
     room = size - len(json.dumps(body))
     body["messages"][1]["content"] = prompt[:room]
     return json.dumps(body).encode()
 
 
-def _json_answer() -> bytes:
-    body = _compact(
+def json_body() -> bytes:
+    """The answer that is no stream, without its head."""
+    return _compact(
         {
             "id": _ID,
             "object": "chat.completion",
@@ -75,16 +89,23 @@ def _json_answer() -> bytes:
             "system_fingerprint": "fp_0a1b2c3d4e",
         }
     )
+
+
+def _json_answer() -> bytes:
+    body = json_body()
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{_HEADERS}\r\n"
     return head.encode() + body
 
 
-def _stream_answer(events: int) -> bytes:
-    """``events`` of them, each a chunk of its own: the first with the role, the last with the usage."""
-    words = (_event(_delta(content=f" word{n}")) for n in range(events - 3))
+def events_of(count: int) -> list[bytes]:
+    """The events of a stream: first the role, then text, the end, the usage, and ``[DONE]``."""
+    words = (_event(_delta(content=f" word{n}")) for n in range(count - 3))
     first, last = _event(_delta(role="assistant", content="")), _event({}, finish="stop")
-    chunks = b"".join(_chunk(event) for event in (first, *words, last))
-    return _stream_head() + chunks + _stream_tail(events - 3)
+    return [first, *words, last, *_last_events(count - 3)]
+
+
+def _stream_answer(count: int) -> bytes:
+    return _stream_head() + b"".join(map(_chunk, events_of(count))) + _END
 
 
 def _stream_head() -> bytes:
@@ -95,8 +116,12 @@ def _stream_head() -> bytes:
 
 
 def _stream_tail(tokens: int) -> bytes:
+    return b"".join(map(_chunk, _last_events(tokens))) + _END
+
+
+def _last_events(tokens: int) -> tuple[bytes, bytes]:
     usage = _compact({**_frame(), "choices": [], "usage": _usage(tokens)})
-    return _chunk(b"data: " + usage + b"\n\n") + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    return b"data: " + usage + b"\n\n", b"data: [DONE]\n\n"
 
 
 def _event(delta: dict[str, Any], finish: str | None = None) -> bytes:

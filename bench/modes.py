@@ -17,6 +17,7 @@ class Mode:
     goal_ratio: float | None = None  # of those to nginx's in the same run
     goal_added_p50_ms: float | None = None  # latency over that of no gateway
     goal_added_p99_ms: float | None = None
+    is_extra: bool = False  # run only where it is asked for
 
 
 MODES = (
@@ -38,6 +39,14 @@ MODES = (
     Mode(
         "prompt16k", "16 kB prompt, JSON, 64 at once", 64, request_body("json", size=16_000),
         goal_ms=0.13,
+    ),
+    Mode(
+        "unasked", "stream of 30, no usage asked for", 16,
+        request_body("stream30", stream=True, wants_usage=False), is_extra=True,
+    ),
+    Mode(
+        "counted", "stream of 300, bytes over its cap", 16,
+        request_body("stream300", stream=True, max_tokens=1024), is_extra=True,
     ),
 )  # fmt: skip
 

@@ -84,6 +84,7 @@ def _py_spy() -> str:
 def _stacks(spy: str, gateway: Gateway, options: argparse.Namespace, into: Path) -> list[str]:
     command = [spy, "record", "--pid", str(gateway.pid), "--format", "raw", "--output", str(into)]
     command += ["--rate", str(_RATE), "--duration", str(options.seconds), "--function"]
+    command += [] if options.native else ["--gil"]  # else threads that only wait are counted
     command += ["--threads", "--subprocesses", *(["--native"] if options.native else [])]
     subprocess.run(pinned(command, LOAD_CPU), check=True, stdout=subprocess.DEVNULL)
     return into.read_text().splitlines()
@@ -101,8 +102,8 @@ def top(stacks: Iterable[str], count: int) -> list[str]:
             within[frame] += int(weight)
     total = own.total() or 1
     rows = ["   own  within  function"]
-    for frame, weight in own.most_common(count):
-        rows.append(f"{weight / total:6.1%}  {within[frame] / total:6.1%}  {frame}")
+    for frame, samples in own.most_common(count):
+        rows.append(f"{samples / total:6.1%}  {within[frame] / total:6.1%}  {frame}")
     return rows
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,12 +133,19 @@ def postgres_server() -> Iterator[str]:
     shutil.rmtree(server.base)
 
 
-@pytest.fixture
-async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
-    """The address of an empty database of this test's own."""
+@asynccontextmanager
+async def new_database(postgres_server: str) -> AsyncIterator[str]:
+    """The address of an empty database, dropped at the end."""
     name = f"farebox_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(f"{postgres_server}/postgres")
     await connection.execute(f"CREATE DATABASE {name}")
     yield f"{postgres_server}/{name}"
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
+    """The address of an empty database of this test's own."""
+    async with new_database(postgres_server) as url:
+        yield url

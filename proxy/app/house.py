@@ -69,6 +69,7 @@ class House:
         )
         self.admin = create_admin(self._admin_deps())
         self._run(self._refresh_keys())
+        self._run(self.tokenizer.load())
         if self._workers is not None:
             self._run(self._workers.write_forever())
 
@@ -86,6 +87,7 @@ class House:
         for _, upstream in self._made_from.values():
             await upstream.client.aclose()
         await self.ledger.stop()
+        self.tokenizer.close()
         await self.database.close()
         self.logs.close()
 

@@ -6,30 +6,37 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from watchfiles import awatch
+_EVERY_S = 1.0
+
+Stamp = tuple[int, int, int]
 
 
 async def watch_file(path: Path, reload: Callable[[], Awaitable[None]]) -> None:
     """Call ``reload`` after each change of the file and each SIGHUP, until cancelled.
 
-    The folder is watched, because editors and orchestrators replace the file.
+    The file is looked at once a second: that sees an editor's rename, a mounted volume and an
+    orchestrator's swapped link alike, and costs a microsecond. (A watch on its folder would wake us
+    for every write of a ledger beside it.)
     """
     wake = asyncio.Event()
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         loop.add_signal_handler(signal.SIGHUP, wake.set)
-    watcher = loop.create_task(_wake_on_change(path.resolve(), wake))
-    try:
-        while True:
-            await wake.wait()
+    seen = _stamp(path)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), _EVERY_S)
+        now = _stamp(path)
+        if wake.is_set() or (now is not None and now != seen):
             wake.clear()
+            seen = now
             await reload()
-    finally:
-        watcher.cancel()
 
 
-async def _wake_on_change(path: Path, wake: asyncio.Event) -> None:
-    # Polled where the file system tells nothing; rust-side debouncing waits for a quiet moment.
-    async for changes in awatch(path.parent, recursive=False, debounce=200, step=50):
-        if any(Path(changed) == path or path.is_symlink() for _, changed in changes):
-            wake.set()
+def _stamp(path: Path) -> Stamp | None:
+    """What changes with the file; None while it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

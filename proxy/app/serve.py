@@ -72,6 +72,7 @@ def _uvicorn(app: Application | str, settings: Settings, *, workers: int = 1) ->
         http="httptools",
         ws="none",
         lifespan="on",
+        proxy_headers=False,  # nobody here asks for the client's address
         access_log=False,  # Farebox logs a line a call itself
         server_header=False,  # the upstream's own go through
         date_header=False,

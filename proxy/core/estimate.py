@@ -9,6 +9,7 @@ The constants were measured on some 7,000 recorded requests of 20 providers.
 """
 
 import re
+from functools import lru_cache
 
 # A tokenizer that works on bytes never makes more tokens than there are bytes of UTF-8, and JSON
 # never writes a text in fewer bytes than it has (an escape such as \n or \u00e9 only makes it
@@ -93,6 +94,7 @@ def _counted(model: str) -> tuple[int, int, int]:
     return _COUNTED_NOVA if "nova-" in model else _COUNTED_OTHER
 
 
+@lru_cache(maxsize=4096)
 def model_max_output(model: str) -> int | None:
     """The most output tokens that a model makes in one answer; None for a model that nobody knows."""
     name = model.lower()

@@ -70,18 +70,22 @@ class Meter:
     ) -> tuple[Charge, str, str]:
         if source is UsageSource.NONE:
             return _NO_CHARGE, "", ""
-        rates = call.config.prices.rates(price_query(attempt, scan), call.started_at_us)
+        prices = call.config.prices
+        rates = prices.rates(price_query(attempt, scan.served_model, scan), call.started_at_us)
+        if rates is None and scan.served_model:
+            # Deployments serve under names that no list has: then by the name that was asked for.
+            rates = prices.rates(price_query(attempt, "", scan), call.started_at_us)
         if rates is None:
             return _NO_CHARGE, "unpriced", ""
         return rates.charge(usage), rates.source, rates.version
 
 
-def price_query(attempt: Attempt, scan: Scan) -> PriceQuery:
+def price_query(attempt: Attempt, served_model: str, scan: Scan) -> PriceQuery:
     """The price is that of the model and tier that the answer names."""
     upstream = attempt.upstream
     variants = (scan.service_tier,) if scan.service_tier else ()
     return PriceQuery(
-        upstream.name, upstream.provider, scan.served_model or attempt.target.model, variants
+        upstream.name, upstream.provider, served_model or attempt.target.model, variants
     )
 
 

@@ -58,6 +58,9 @@ class DatabaseLedger:
         """Spent and held of a window when this process last saw it, in nano-dollars."""
         raise NotImplementedError
 
+    async def _prepare(self) -> None:
+        """What is to be made ahead, now and then."""
+
     # Its life
 
     async def start(self) -> None:
@@ -230,6 +233,7 @@ class DatabaseLedger:
             try:
                 await self._sign_in()
                 if loop.time() >= next_sweep:
+                    await self._prepare()
                     await self.sweep()
                     next_sweep = loop.time() + sweep_every_s
             except LedgerError:

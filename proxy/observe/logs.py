@@ -178,7 +178,7 @@ class Logs:
         )
         self._library = _Library(self._writer)
         logging.basicConfig(
-            handlers=[self._library], level=max(threshold, logging.INFO), force=True
+            handlers=[self._library], level=max(threshold, logging.WARNING), force=True
         )
 
     def call_finished(self, event: CallFinished) -> None:
@@ -223,7 +223,7 @@ def _json(fields: Entry) -> bytes:
     try:
         return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:  # half a character, or a number beyond 64 bits
-        return json.dumps(fields, default=str).encode()
+        return json.dumps(fields, default=str, ensure_ascii=False).encode(errors="replace")
 
 
 def _console(*, colours: bool) -> Callable[[Entry], bytes]:

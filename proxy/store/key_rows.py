@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Select, and_, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.call import Key, Team
 from proxy.core.errors import ConfigurationError, FareboxError
@@ -323,10 +324,14 @@ def _raise_generation(connection: Connection) -> None:
 
 
 def _add_to_generation(connection: Connection, by: int) -> None:
-    value = generations.c.value + by
-    row = update(generations).where(generations.c.name == "keys").values(value=value)
-    if not connection.execute(row).rowcount:
-        connection.execute(insert(generations).values(name="keys", value=by))
+    row = update(generations).where(generations.c.name == "keys")
+    raised = row.values(value=generations.c.value + by)
+    if not connection.execute(raised).rowcount:
+        # The first change of all. Where two processes make it at once, one waits here for the other.
+        new = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        first = new(generations).values(name="keys", value=0)
+        connection.execute(first.on_conflict_do_nothing())
+        connection.execute(raised)
 
 
 def _note(

@@ -301,7 +301,7 @@ async def test_an_answer_may_come_before_the_whole_body_was_sent(
 
 
 class BodyGoneError(Exception):
-    pass
+    """What a client's body may raise."""
 
 
 async def test_a_body_that_breaks_off_ends_the_call(connect: Connect) -> None:

@@ -30,6 +30,7 @@ class Received:
     body: bytes
 
     def values(self, name: bytes) -> list[bytes]:
+        """Every value of a header, as often as it stood there."""
         return [value for key, value in self.headers if key.lower() == name]
 
 
@@ -65,6 +66,7 @@ class Peer:
         return seen[:end]
 
     async def exactly(self, size: int) -> bytes:
+        """So many bytes."""
         seen = b""
         while len(seen) < size:
             data = await self.receive()
@@ -97,6 +99,7 @@ class Peer:
         return received
 
     async def send(self, data: bytes) -> None:
+        """Send, as fast as the client takes it."""
         await self._loop.sock_sendall(self.socket, data)
         self.sent += len(data)
 
@@ -134,6 +137,7 @@ class Server:
 
     @property
     def url(self) -> str:
+        """The base URL of the server's root."""
         return f"http://127.0.0.1:{self.port}"
 
 
@@ -233,5 +237,5 @@ async def settled(probe: Callable[[], int]) -> int:
 async def until(condition: Callable[[], bool]) -> None:
     """Let everything else run until the condition holds."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
             await asyncio.sleep(0)

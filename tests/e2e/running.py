@@ -4,14 +4,15 @@ import asyncio
 import copy
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+import openai
 import uvicorn
 import yaml
 
@@ -23,7 +24,10 @@ from proxy.simulator import serve as serve_simulator
 
 KEY = "fb-sk-test-of-the-search-team"
 ADMIN = "admin-token-of-the-tests"
+SIMULATED = "sk-simulated"
 Config = dict[str, Any]
+Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def config(upstream: str, folder: Path, **changes: Any) -> Config:
@@ -33,7 +37,7 @@ def config(upstream: str, folder: Path, **changes: Any) -> Config:
         "admin_token": ADMIN,
         "ledger": {"hold_wait_s": 1},
         "upstreams": {
-            "sim": {"preset": "openai", "base_url": f"{upstream}/v1", "api_key": "sk-simulated"}
+            "sim": {"preset": "openai", "base_url": f"{upstream}/v1", "api_key": SIMULATED}
         },
         "models": [{"match": "*", "upstream": "sim"}],
         "teams": [
@@ -43,6 +47,14 @@ def config(upstream: str, folder: Path, **changes: Any) -> Config:
         "keys": [
             {"name": "search-key", "team": "search", "key": KEY},
             {"name": "other-key", "team": "other", "key": KEY + "-other"},
+        ],
+        "prices": [  # what the simulator asks for models that no list has
+            {
+                "model": "sim-*",
+                "input_per_mtok": "1.00",
+                "cached_input_per_mtok": "0.10",
+                "output_per_mtok": "4.00",
+            }
         ],
         "logging": {"level": "error"},
     }
@@ -61,20 +73,44 @@ class Running:
 
     async def chat(self, prompt: str = "Hello", *, key: str = KEY, **body: Any) -> httpx.Response:
         """One chat completion."""
-        document = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]}
-        return await self.client.post("/v1/chat/completions", json=document | body, headers=bearer(key))
+        return await self.client.post(
+            "/v1/chat/completions", json=chat_body(prompt, **body), headers=bearer(key)
+        )
 
-    async def calls(self) -> list[dict[str, Any]]:
+    def sdk(self, key: str = KEY, **arguments: Any) -> openai.AsyncOpenAI:
+        """OpenAI's SDK, pointed at Farebox."""
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, **arguments)
+
+    def direct_sdk(self) -> openai.AsyncOpenAI:
+        """OpenAI's SDK, pointed at the provider itself."""
+        return openai.AsyncOpenAI(base_url=f"{self.upstream}/v1", api_key=SIMULATED)
+
+    async def calls(self) -> list[Row]:
         """The rows of all calls, the oldest first."""
         items = (await self.admin("GET", "/calls?limit=500"))["items"]
         return list(reversed(items))
 
-    async def row(self, call_id: str, key: str = KEY) -> dict[str, Any]:
+    async def only_call(self) -> Row:
+        """The row of the one call that was made, once it is over."""
+        await eventually(self._is_idle)
+        rows = await self.calls()
+        assert len(rows) == 1, rows
+        return rows[0]
+
+    async def _is_idle(self) -> bool:
+        return self.app.house.pipeline.in_flight == 0
+
+    async def row(self, call_id: str, key: str = KEY) -> Row:
         """A call's row as its own key sees it."""
         answer = await self.client.get(f"/farebox/v1/calls/{call_id}", headers=bearer(key))
         assert answer.status_code == 200, answer.text
-        row: dict[str, Any] = answer.json()
+        row: Row = answer.json()
         return row
+
+    async def attempts(self, call_id: str) -> list[Row]:
+        """What was sent upstream for a call, with usage, charge and flags."""
+        rows: list[Row] = (await self.admin("GET", f"/calls/{call_id}"))["attempt_rows"]
+        return rows
 
     async def admin(self, method: str, path: str, **arguments: Any) -> Any:
         """A request to the admin API."""
@@ -84,22 +120,69 @@ class Running:
         assert answer.status_code < 300, answer.text
         return answer.json()
 
-    async def budget(self, budget_id: str = "team:search:month") -> dict[str, Any]:
+    async def budget(self, budget_id: str = "team:search:month") -> Row:
         """A budget as the admin API shows it."""
         items = (await self.admin("GET", "/budgets"))["items"]
-        found: dict[str, Any] = next(b for b in items if b["id"] == budget_id)
+        found: Row = next(b for b in items if b["id"] == budget_id)
         return found
 
-    async def invoice(self) -> list[dict[str, Any]]:
+    async def invoice(self) -> list[Row]:
         """What the provider billed, request by request."""
         async with httpx.AsyncClient(base_url=self.upstream) as client:
-            lines: list[dict[str, Any]] = (await client.get("/simulator/invoice")).json()["items"]
+            lines: list[Row] = (await client.get("/simulator/invoice")).json()["items"]
         return lines
+
+    async def settled_cleanly(self, budget_id: str = "team:search:month") -> int:
+        """Nothing is held any more and every total is the sum of its rows; what was spent, in nano-dollars."""
+        assert await self.verify() == []
+        budget = await self.budget(budget_id)
+        assert budget["held_usd"] == "0.00"
+        return nano(budget["spent_usd"])
 
     async def verify(self) -> list[str]:
         """Where the ledger's totals differ from its rows."""
         await self.app.house.pipeline.settled()
         return await self.app.house.ledger.verify()
+
+
+def chat_body(prompt: str = "Hello", **changes: Any) -> dict[str, Any]:
+    """The JSON of a chat completion."""
+    document = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]}
+    return document | changes
+
+
+def as_billed(row: Row) -> Row:
+    """What a row of the ledger says of an answer, to be compared with ``as_invoiced``."""
+    return {
+        "id": row["upstream_call_id"],
+        "model": row["model_served"],
+        "input": row["input_tokens"],
+        "cached": row["cached_tokens"],
+        "output": row["output_tokens"],
+        "reasoning": row["reasoning_tokens"],
+        "nano": nano(row["cost_usd"]),
+    }
+
+
+def as_invoiced(line: Row) -> Row:
+    """What a line of the provider's invoice says of it."""
+    return {
+        "id": line["completion_id"],
+        "model": line["model"],
+        "input": line["prompt_tokens"],
+        "cached": line["cached_tokens"],
+        "output": line["completion_tokens"],
+        "reasoning": line["reasoning_tokens"],
+        "nano": line["cost_nano"],
+    }
+
+
+async def eventually(check: Callable[[], Awaitable[T]], *, within_s: float = 10) -> T:
+    """The first true answer of ``check``, asked again and again."""
+    async with asyncio.timeout(within_s):
+        while not (found := await check()):
+            await asyncio.sleep(0.005)
+        return found
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -113,8 +196,13 @@ def nano(usd: str) -> int:
 
 
 @asynccontextmanager
-async def farebox(folder: Path, document: Config, template: Path | None = None) -> AsyncIterator[tuple[str, Application]]:
-    """Serve a configuration on a free port; ``template`` is a migrated database to start from."""
+async def farebox(
+    folder: Path, document: Config, template: Path | None = None, *, grace_s: int = 5
+) -> AsyncIterator[tuple[str, Application]]:
+    """Serve a configuration on a free port; ``template`` is a migrated database to start from.
+
+    At the end, calls under way have ``grace_s`` seconds left.
+    """
     path = folder / "farebox.yaml"
     path.write_text(yaml.safe_dump(document))
     if template is not None and not (folder / "farebox.db").exists():
@@ -129,7 +217,7 @@ async def farebox(folder: Path, document: Config, template: Path | None = None) 
             ws="none",
             server_header=False,
             date_header=False,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=grace_s,
         )
     )
     task = asyncio.create_task(server.serve([listener]))
@@ -144,7 +232,9 @@ async def farebox(folder: Path, document: Config, template: Path | None = None) 
 
 
 @asynccontextmanager
-async def running(folder: Path, template: Path | None = None, **changes: Any) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, template: Path | None = None, **changes: Any
+) -> AsyncIterator[Running]:
     """Farebox and a simulator; ``changes`` are sections of the configuration."""
     simulator = create_app()
     async with serve_simulator(simulator) as upstream:

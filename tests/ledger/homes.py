@@ -13,6 +13,7 @@ from proxy.ledger.memory import MemoryLedger, MemoryTables
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.store import migrate
 from proxy.store.engine import Database
+from tests.postgres import new_database
 from tests.ledger.samples import NOON_US
 
 
@@ -70,16 +71,18 @@ KINDS = ("memory", "sqlite", "postgres")
 @pytest.fixture(params=KINDS)
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
     """A new, migrated home of each kind."""
-    url: str | None = None
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/farebox.db"
-    elif request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
-    place = Home(url)
-    if url is not None:
-        await migrate.upgrade(place.database())
-    yield place
-    await place.close()
+    async with AsyncExitStack() as stack:
+        url: str | None = None
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path}/farebox.db"
+        elif request.param == "postgres":
+            server = request.getfixturevalue("postgres_server")
+            url = await stack.enter_async_context(new_database(server))
+        place = Home(url)
+        stack.push_async_callback(place.close)
+        if url is not None:
+            await migrate.upgrade(place.database())
+        yield place
 
 
 @pytest.fixture

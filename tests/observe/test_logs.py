@@ -28,6 +28,7 @@ class Kept(io.BytesIO):
     """Output that can still be read after it was closed over."""
 
     def entries(self) -> list[dict[str, Any]]:
+        """The lines, read."""
         return [orjson.loads(line) for line in self.getvalue().splitlines()]
 
 
@@ -90,7 +91,7 @@ def test_a_line_holds_no_secret_and_no_text(logs: Logs, out: Kept) -> None:
     structlog.get_logger().warning("oops", header=f"Bearer {SECRETS[1]}", quoted=quoted)
     logging.getLogger("some.library").error("sent %s", quoted)
     try:
-        raise ValueError(quoted)
+        int(quoted)
     except ValueError:
         structlog.get_logger().exception("failed")
     logs.close()
@@ -159,7 +160,7 @@ def test_a_text_that_is_no_unicode_is_logged_all_the_same(logs: Logs, out: Kept)
     logs.call_finished(finished())
     logs.close()
 
-    assert [line["user"] for line in out.entries()] == ["\\ud800", "alice"]
+    assert [line["user"] for line in out.entries()] == ["?", "alice"]
 
 
 class Stuck(Kept):
@@ -170,6 +171,7 @@ class Stuck(Kept):
         self.reached, self.released = threading.Event(), threading.Event()
 
     def write(self, data: Any) -> int:
+        """Wait, then take it."""
         self.reached.set()
         self.released.wait()
         return super().write(data)
@@ -198,7 +200,8 @@ def test_a_stuck_reader_costs_lines_not_calls() -> None:
 class Broken(Kept):
     """Output whose reader is gone."""
 
-    def write(self, data: Any) -> int:
+    def write(self, _data: Any) -> int:
+        """Nobody takes it."""
         raise BrokenPipeError
 
 

@@ -10,7 +10,7 @@ from proxy.core.budgets import Budget, OnExceed, Scope, Window
 from proxy.core.call import CallFinished, CapSource, Outcome
 from proxy.core.usage import EMPTY, UsageSource
 from proxy.observe import catalogue
-from proxy.observe.families import Snapshot, exposition, merged
+from proxy.observe.families import Family, Snapshot, exposition, merged
 from proxy.observe.metrics import Metrics, budget_values
 from tests.observe.samples import ATTEMPT, RECORD, REFUSED, finished
 
@@ -216,7 +216,7 @@ def test_paths_are_cut_before_their_ids() -> None:
 
 
 @pytest.mark.parametrize("family", catalogue.FAMILIES, ids=lambda family: family.name)
-def test_no_metric_has_a_key_a_user_or_a_run(family: catalogue.Family) -> None:
+def test_no_metric_has_a_key_a_user_or_a_run(family: Family) -> None:
     """Those are unbounded, and people."""
     assert not {"key", "user", "run", "workflow", "tag"} & set(family.labels)
 
@@ -226,6 +226,8 @@ def test_no_metric_has_a_key_a_user_or_a_run(family: catalogue.Family) -> None:
 
 @dataclass(frozen=True)
 class FakeWindow:
+    """A window as the ledger shows it."""
+
     subject: str
     spent_nano: int
     held_nano: int = 0
@@ -234,6 +236,8 @@ class FakeWindow:
 
 @dataclass(frozen=True)
 class FakeView:
+    """A budget as the ledger shows it."""
+
     budget: Budget
     windows: tuple[FakeWindow, ...]
 

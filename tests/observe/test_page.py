@@ -1,5 +1,6 @@
 """The text that Prometheus scrapes."""
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.core.errors import LedgerError
 from proxy.observe import catalogue
-from proxy.observe.families import Family, exposition, merged
+from proxy.observe.families import Family, Snapshot, exposition, merged
 from proxy.observe.metrics import BudgetWindows, Metrics
 from proxy.observe.page import MetricsPage
 from tests.observe.samples import finished
@@ -60,7 +61,8 @@ def test_label_values_are_escaped() -> None:
 
 
 def test_values_of_processes_add_up() -> None:
-    one, other = {"a": {("x",): 1, ("y",): 2}}, {"a": {("x",): 10}, "h": {(): [1, 0, 5]}}
+    one: Snapshot = {"a": {("x",): 1, ("y",): 2}}
+    other: Snapshot = {"a": {("x",): 10}, "h": {(): [1, 0, 5]}}
 
     total = merged([one, other, {"h": {(): [0, 2, 7]}}])
 
@@ -68,7 +70,7 @@ def test_values_of_processes_add_up() -> None:
 
 
 def test_merging_leaves_what_it_merges_alone() -> None:
-    one = {"h": {(): [1, 2]}}
+    one: Snapshot = {"h": {(): [1, 2]}}
 
     merged([one, one])
 
@@ -80,14 +82,14 @@ def test_values_of_different_kinds_do_not_add_up() -> None:
         merged([{"a": {(): 1}}, {"a": {(): [1]}}])
 
 
-async def test_promtool_finds_nothing_to_complain_of() -> None:
+def test_promtool_finds_nothing_to_complain_of() -> None:
     """Prometheus' own linter reads the page."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     metrics = Metrics()
     metrics.call_finished(finished())
-    page = await MetricsPage(metrics, no_budgets).text()
+    page = asyncio.run(MetricsPage(metrics, no_budgets).text())
 
     done = subprocess.run(
         [promtool, "check", "metrics"], input=page, capture_output=True, check=False

@@ -72,7 +72,7 @@ class Watch:
 
     streamed: bool  # the answer is an event stream (its content-type says so)
     strip_usage: bool  # we asked for usage and the client did not: hide it again
-    output_cap: int | None  # cut a stream that runs past it; None: never
+    output_cap: int | None  # tokens, all choices together; cut a stream past it; None: never
     count: Callable[[str], int]  # tokens of a text in the model's vocabulary
 
 

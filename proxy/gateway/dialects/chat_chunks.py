@@ -21,6 +21,7 @@ from proxy.gateway.dialects.chat_scan import (
 from proxy.gateway.dialects.chat_text import spoken_in_choices
 
 _MOST_TRIED = 64  # events in which model and id are looked for
+_END_OF_STREAM = 4096  # bytes in which [DONE] stands; only comments may come after it
 _MOST_SKIPPED = 16  # [DONE] and comments after the last chunk
 _ERROR_NULL = re.compile(rb'"error"[ ]*:[ ]*null')
 
@@ -58,20 +59,19 @@ class ChunkReader:
         if not self._read_last(block):
             self._read_usage(block)
         self._read_error(block)
-        if _last_line(block, b"[DONE]") in (b"data: [DONE]", b"data:[DONE]"):
+        if _last_line(block[-_END_OF_STREAM:], b"[DONE]") in (b"data: [DONE]", b"data:[DONE]"):
             self.scan.finished = True
 
     def _read_names(self, block: bytes) -> None:
-        for event in sse.events(block):
-            chunk = parse(sse.payload(event))
+        start = 0
+        while (end := sse.first_boundary(block, start)) and not self._named:
+            chunk = parse(sse.payload(block[start:end]))
             if chunk is not None:
                 note_names(self.scan, chunk)
-                self._tried += 1
-            if (self.scan.served_model and self.scan.upstream_call_id) or (
-                self._tried >= _MOST_TRIED
-            ):
-                self._named = True
-                return
+            self._tried += 1
+            found = self.scan.served_model and self.scan.upstream_call_id
+            self._named = bool(found) or self._tried >= _MOST_TRIED
+            start = end
 
     def _read_last(self, block: bytes) -> bool:
         """Read the last chunk. True where it has usage: what came before it does not count then."""
@@ -98,6 +98,8 @@ class ChunkReader:
                 return
 
     def _read_error(self, block: bytes) -> None:
+        if block.rfind(b"error") < 0:
+            return
         if block.rfind(b'"error"') >= 0 and not _only_null_errors(block):
             for chunk in _chunks_with(block, b'"error"'):
                 if note_error(self.scan, chunk):

@@ -45,17 +45,29 @@ _DECISIVE: Final = {
     )
 }
 
+_TYPES: Final[dict[str, tuple[type, str]]] = {
+    "metadata": (dict, "an object"),
+    "safety_identifier": (str, "a string"),
+    "service_tier": (str, "a string"),
+    "stream": (bool, "true or false"),
+    "stream_options": (dict, "an object"),
+    "tools": (list, "an array of tools"),
+    "user": (str, "a string"),
+}
+
 # Members that make the provider add input, or choose a model, that the body does not show.
-_ADDS_INPUT: Final = (
-    "web_search_options",
-    "search_parameters",  # xAI
-    "plugins",  # OpenRouter
-    "models",  # OpenRouter: falls back to any of them
-    "data_sources",  # Azure
-    "enable_search",  # DashScope
-    "cached_content",  # Gemini
-    "previous_response_id",
-    "conversation",
+_ADDS_INPUT: Final = frozenset(
+    {
+        "web_search_options",
+        "search_parameters",  # xAI
+        "plugins",  # OpenRouter
+        "models",  # OpenRouter: falls back to any of them
+        "data_sources",  # Azure
+        "enable_search",  # DashScope
+        "cached_content",  # Gemini
+        "previous_response_id",
+        "conversation",
+    }
 )
 _TEXT_PARTS: Final = frozenset({"text", "refusal", "thinking", "reasoning", "redacted_thinking"})
 _CLIENT_TOOLS: Final = frozenset({"function", "custom"})  # run by the client, so paid by its text
@@ -81,17 +93,18 @@ def inspect(body: bytes) -> RequestFacts:
         raise InvalidRequest("'model' is not a model's name.", param="model")
     if type(document.get("messages")) is not list:
         raise _wrong("messages", "an array of messages", document.get("messages"))
+    _refuse_wrong_types(document)
     _refuse_depth(document)
     limit, limit_name = _output_limit(document)
     user, metadata = _attribution(document)
     return RequestFacts(
         model=model,
-        stream=_optional(document, "stream", bool, "true or false") or False,
+        stream=document.get("stream") or False,
         output_limit=limit,
         output_limit_name=limit_name or cap_parameter(model),
         choices=_choices(document),
         wants_usage=_wants_usage(body, document),
-        service_tier=_optional(document, "service_tier", str, "a string") or "",
+        service_tier=document.get("service_tier") or "",
         user=user,
         metadata=metadata,
         has_tools=bool(document.get("tools") or document.get("functions")),
@@ -145,8 +158,7 @@ def _refuse_doubtful_names(body: bytes, document: Json) -> None:
     for name in document:
         quoted = _DECISIVE.get(name)
         if quoted is None:
-            ours = name.casefold()
-            if ours != name and ours in _DECISIVE:
+            if not name.islower() and (ours := name.casefold()) in _DECISIVE:
                 raise InvalidRequest(f"'{name[:64]}' must be written '{ours}'.", param=ours)
         elif not doubtful and body.find(quoted) != body.rfind(quoted):
             doubtful = True  # the second may be nested, or a value
@@ -201,11 +213,11 @@ def _choices(document: Json) -> int:
 
 
 def _wants_usage(body: bytes, document: Json) -> bool:
-    options = _optional(document, "stream_options", dict, "an object")
+    options = document.get("stream_options")
     if not options:
         return False
     if body.find(b'"include_usage"') != body.rfind(b'"include_usage"') or b"\\u00" in body:
-        span = splice.locate(body, b"stream_options")
+        span = splice.Object(body).locate(b"stream_options")
         if span:
             found = splice.members(body, span.start)
             _refuse_repeated(found, ("include_usage",), "stream_options.")
@@ -217,12 +229,12 @@ def _wants_usage(body: bytes, document: Json) -> bool:
 
 def _attribution(document: Json) -> tuple[str, dict[str, str]]:
     """Who asked, by the body's own fields. They are shown, never trusted, and never rewritten."""
-    user = _optional(document, "user", str, "a string")
-    identifier = _optional(document, "safety_identifier", str, "a string")
-    metadata = _optional(document, "metadata", dict, "an object") or {}
-    return _shown(user or identifier or ""), {
-        _shown(name): _shown(value) for name, value in metadata.items() if type(value) is str
-    }
+    user = document.get("user") or document.get("safety_identifier")
+    metadata = document.get("metadata")
+    if not metadata:
+        return _shown(user or ""), {}
+    texts = {_shown(name): _shown(text) for name, text in metadata.items() if type(text) is str}
+    return _shown(user or ""), texts
 
 
 def _shown(text: str) -> str:
@@ -250,9 +262,7 @@ def _unbounded(model: str, document: Json) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reasons)) if reasons else ()
 
 
-def _server_tools(tools: object) -> list[str]:
-    if type(tools) is not list:
-        raise _wrong("tools", "an array of tools", tools)
+def _server_tools(tools: list[Any]) -> list[str]:
     kinds = [tool.get("type", "function") for tool in tools if type(tool) is dict]
     return [f"server tool {str(kind)[:64]}" for kind in kinds if kind not in _CLIENT_TOOLS]
 
@@ -262,11 +272,12 @@ def _media(parts: list[Any]) -> list[str]:
     return [str(kind)[:64] for kind in kinds if type(kind) is not str or kind not in _TEXT_PARTS]
 
 
-def _optional(document: Json, name: str, kind: type, what: str) -> Any:
-    value = document.get(name)
-    if value is None or type(value) is kind:
-        return value
-    raise _wrong(name, what, value)
+def _refuse_wrong_types(document: Json) -> None:
+    for name in _TYPES.keys() & document.keys():
+        kind, what = _TYPES[name]
+        value = document[name]
+        if type(value) is not kind and value is not None:
+            raise _wrong(name, what, value)
 
 
 def _wrong(name: str, what: str, value: object) -> InvalidRequest:

@@ -10,13 +10,6 @@ import orjson
 
 Json = dict[str, Any]
 
-# Stands between the pieces of a prompt. In OpenAI's vocabularies it is always a token of its own and
-# never merges with its neighbours, so that the count of the whole is the sum of the counts.
-SEPARATOR = "\x1e"
-
-_PER_PROMPT = 3  # tokens that begin the answer
-_PER_MESSAGE = 4  # what stands around a message, and its role
-
 _TEXT_IN_PARTS = ("text", "refusal", "thinking", "content", "transcript")
 _DEEPEST = 8  # parts within parts; there are two in practice
 
@@ -74,21 +67,8 @@ def prompt_pieces(document: Json) -> Iterator[str]:
 
 
 def prompt_text(document: Json) -> str:
-    """All text of a request that the provider tokenizes; ``prompt_overhead`` is the rest."""
-    return SEPARATOR.join(prompt_pieces(document))
-
-
-def prompt_overhead(document: Json) -> int:
-    """What is to be added to the count of ``prompt_text`` to get the prompt's tokens.
-
-    OpenAI's template around the messages, less the separators between the pieces. Exact for text
-    without tools; what a provider adds for tools or media is not known from outside.
-    """
-    messages = document.get("messages")
-    found = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
-    names = sum(1 for m in found if isinstance(m.get("name"), str))
-    separators = max(0, sum(1 for _ in prompt_pieces(document)) - 1)
-    return _PER_PROMPT + _PER_MESSAGE * len(found) + names - separators
+    """All text of a request that the provider tokenizes, without what its template adds."""
+    return "\n".join(prompt_pieces(document))
 
 
 def _message(message: Json) -> Iterator[str]:

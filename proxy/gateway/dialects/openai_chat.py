@@ -26,14 +26,15 @@ class OpenAIChat:
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Splice the changes into a body that was inspected; the same object where there are none."""
+        found = splice.Object(body)
         edits: list[splice.Edit] = []
         added: list[bytes] = []
         if patch.model is not None:
-            _set_model(body, patch.model, edits)
+            _set_model(body, found, patch.model, edits)
         if patch.output_cap is not None:
-            _set_cap(body, patch, patch.output_cap, edits, added)
+            _set_cap(body, found, patch, edits, added)
         if patch.include_usage:
-            _ask_for_usage(body, edits, added)
+            _ask_for_usage(body, found, edits, added)
         if added:
             edits.append(splice.insertion(body, b",".join(added)))
         return splice.apply(body, edits)
@@ -43,7 +44,7 @@ class OpenAIChat:
         return StreamScanner(facts, watch) if watch.streamed else AnswerScanner(facts, watch)
 
     def prompt_text(self, facts: RequestFacts) -> str:
-        """All text of the request that the provider tokenizes; ``chat_text.prompt_overhead`` is the rest."""
+        """All text of the request that the provider tokenizes, without what its template adds."""
         return prompt_text(facts.document)
 
     def error_body(self, refusal: Refusal) -> bytes:
@@ -51,23 +52,28 @@ class OpenAIChat:
         return openai_error(refusal)
 
 
-def _set_model(body: bytes, model: str, edits: list[splice.Edit]) -> None:
-    span = splice.locate(body, b"model")
-    if span is not None and orjson.loads(body[slice(*span)]) != model:
+def _set_model(body: bytes, found: splice.Object, model: str, edits: list[splice.Edit]) -> None:
+    span = found.locate(b"model")
+    if span is not None and orjson.loads(body[span.start : span.end]) != model:
         edits.append(splice.Edit(*span, orjson.dumps(model)))
 
 
 def _set_cap(
-    body: bytes, patch: Patch, cap: int, edits: list[splice.Edit], added: list[bytes]
+    body: bytes,
+    found: splice.Object,
+    patch: Patch,
+    edits: list[splice.Edit],
+    added: list[bytes],
 ) -> None:
     """Lower each limit that is there and exceeds the cap; where there is none, add one."""
+    cap = patch.output_cap or 0
     limited = False
     empty: dict[bytes, splice.Span] = {}
     for name in _LIMITS:
-        span = splice.locate(body, name)
+        span = found.locate(name)
         if span is None:
             continue
-        limit = orjson.loads(body[slice(*span)])
+        limit = orjson.loads(body[span.start : span.end])
         if limit is None:
             empty[name] = span
             continue
@@ -76,22 +82,24 @@ def _set_cap(
             edits.append(splice.Edit(*span, b"%d" % cap))
     if limited:
         return
-    name = (patch.cap_parameter or _cap_parameter(body, patch)).encode()
+    name = (patch.cap_parameter or _cap_parameter(body, found, patch)).encode()
     if name in empty:
         edits.append(splice.Edit(*empty[name], b"%d" % cap))
     else:
         added.append(b'"%b":%d' % (name, cap))
 
 
-def _cap_parameter(body: bytes, patch: Patch) -> str:
+def _cap_parameter(body: bytes, found: splice.Object, patch: Patch) -> str:
     if patch.model is not None:
         return chat_request.cap_parameter(patch.model)
-    span = splice.locate(body, b"model")
-    return chat_request.cap_parameter(orjson.loads(body[slice(*span)]) if span else "")
+    span = found.locate(b"model")
+    return chat_request.cap_parameter(orjson.loads(body[span.start : span.end]) if span else "")
 
 
-def _ask_for_usage(body: bytes, edits: list[splice.Edit], added: list[bytes]) -> None:
-    options = splice.locate(body, b"stream_options")
+def _ask_for_usage(
+    body: bytes, found: splice.Object, edits: list[splice.Edit], added: list[bytes]
+) -> None:
+    options = found.locate(b"stream_options")
     if options is None:
         added.append(b'"stream_options":{"include_usage":true}')
         return

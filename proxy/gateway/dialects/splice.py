@@ -84,19 +84,32 @@ def members(text: bytes, start: int = 0) -> list[Member]:
     return found
 
 
-def locate(text: bytes, name: bytes) -> Span | None:
-    """Where the top-level member's value stands; None where there is no such member.
+class Object:
+    """Finds the top-level members of one object; walks over it only where a quick look does not do.
 
-    Raises RepeatedMember. ``name`` has letters and underscores only.
+    The quick look sees the last of two members with the same name, the walk raises RepeatedMember.
     """
-    quoted = b'"' + name + b'"'
-    if not spells_letters(text):
-        last = text.rfind(quoted)
-        if last < 0:
-            return None
-        if text.find(quoted, 0, last) < 0 and (span := _plain_span(text, last, last + len(quoted))):
-            return span
-    return _unique(members(text), name.decode())
+
+    __slots__ = ("_quick", "_text", "_walked")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._quick = not spells_letters(text)
+        self._walked: list[Member] | None = None
+
+    def locate(self, name: bytes) -> Span | None:
+        """Where the member's value stands; None where there is none. The name has only letters and _."""
+        if self._quick:
+            quoted = b'"' + name + b'"'
+            last = self._text.rfind(quoted)
+            if last < 0:
+                return None
+            span = _plain_span(self._text, last, last + len(quoted))
+            if span is not None:
+                return span
+        if self._walked is None:
+            self._walked = members(self._text)
+        return _unique(self._walked, name.decode())
 
 
 def spells_letters(text: bytes) -> bool:

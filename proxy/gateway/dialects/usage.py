@@ -14,6 +14,15 @@ INCONSISTENT: Final = "usage_inconsistent"  # the counts don't add up
 CACHED_OVER_INPUT: Final = "cached_over_input"  # more read from the cache than there was; cut
 OUTPUT_FROM_TOTAL: Final = "output_from_total"  # the total holds output that no other count shows
 
+_PLAIN: Final = frozenset(
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+    }
+)
 _MOST = 10**12  # tokens; anything larger is a mistake, and would not fit the ledger's columns
 
 # What each count is called, by where it stands. The first name with a count over zero is taken.
@@ -82,12 +91,53 @@ def find_usage(answer: Json) -> Json | None:
 
 def read_usage(raw: Json) -> Reading:
     """The counts in disjoint buckets; ``input_tokens`` and ``output_tokens`` are what is billed."""
+    plain = _plain(raw)
+    if plain is not None:
+        return Reading(plain)
     figures = _Figures(raw)
     outside = figures.outside()
     usage = Usage(
         **_input(figures, outside), **_output(figures, outside), searches=figures.searches
     )
     return Reading(usage, tuple(figures.flags))
+
+
+def _plain(raw: Json) -> Usage | None:
+    """The usage where it is as OpenAI writes it and holds only text, which is nearly always."""
+    if not _PLAIN.issuperset(raw):
+        return None
+    prompt, completion, total = map(raw.get, ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if type(prompt) is not int or type(completion) is not int or type(total) is not int:
+        return None
+    cached = _only(raw.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _only(raw.get("completion_tokens_details"), "reasoning_tokens")
+    if not (0 <= cached <= prompt and 0 <= reasoning <= completion):
+        return None
+    if prompt + completion != total or total > _MOST:
+        return None
+    return Usage(
+        input=prompt - cached,
+        cached_input=cached,
+        output=completion - reasoning,
+        reasoning=reasoning,
+    )
+
+
+def _only(details: object, name: str) -> int:
+    """The one count over zero that the details hold; -1 where there is any other."""
+    if details is None:
+        return 0
+    if type(details) is not dict:
+        return -1
+    only = 0
+    for key, value in details.items():
+        if type(value) is not int:
+            return -1
+        if value:
+            if key != name:
+                return -1
+            only = value
+    return only
 
 
 def _says_something(usage: Json) -> bool:

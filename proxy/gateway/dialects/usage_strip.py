@@ -15,7 +15,7 @@ LONGEST_EVENT: Final = 1024 * 1024  # bytes; a longer one goes through unread
 
 # The last members of a chunk that is one line: what stands after usage:null up to the chunk's end has
 # only scalars, so the brace closes the chunk itself. A quote after a comma is never inside a string.
-_REST = rb'((?:,[ ]?"[^"\\\n]*+":[ ]?(?:"[^"\\\n]*+"|[-+.\w]++))*+\}\n\n)'
+_REST = rb'(?=(?:,[ ]?"[^"\\\n]*+":[ ]?(?:"[^"\\\n]*+"|[-+.\w]++))*+\}\n\n)'
 _NULL = re.compile(rb',"usage":null' + _REST)
 _SPACED_NULL = re.compile(rb', "usage": null' + _REST)
 
@@ -98,11 +98,11 @@ class UsageStrip:
             return whole
         if whole.count(b"\n") == 2 * (whole.count(b"\n\ndata: ") + whole.startswith(b"data: ")):
             # Each event is one data line.
-            whole = _NULL.sub(rb"\1", whole)
+            whole = _NULL.sub(b"", whole)
             if whole.rfind(b'"usage"') < 0:
                 self._dropped = False
                 return whole
-            whole = _SPACED_NULL.sub(rb"\1", whole)
+            whole = _SPACED_NULL.sub(b"", whole)
         return self._visible_one_by_one(whole)
 
     def _visible_one_by_one(self, whole: bytes) -> bytes:

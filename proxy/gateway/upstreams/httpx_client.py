@@ -32,6 +32,7 @@ from proxy.gateway.upstreams.heads import (
 )
 from proxy.gateway.upstreams.origin import parse_origin, tls_context
 
+Closing = set[asyncio.Future[None]]
 _BROKEN_OFF = ("Server disconnected", "peer closed connection", "Server closed the connection")
 
 
@@ -67,6 +68,7 @@ class HttpxClient(UpstreamClient):
         self._timeouts = timeouts
         self._limits = (max_head_bytes, max_headers)
         self._closed = False
+        self._closing: Closing = set()
         self._transport = transport or _transport(
             verify=tls_context(verify=verify_tls, ca_file=ca_file)
             if self._origin.scheme == "https"
@@ -98,7 +100,7 @@ class HttpxClient(UpstreamClient):
             raise attempt.too_late() from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _failure(error, sent=attempt.sent) from error
-        response = HttpxResponse(answer, self._timeouts, total)
+        response = HttpxResponse(answer, self._timeouts, total, self._closing)
         try:
             response.headers = self._read_head(answer)
         except UpstreamFailed:
@@ -110,6 +112,8 @@ class HttpxClient(UpstreamClient):
         """Close every connection. Idempotent."""
         if not self._closed:
             self._closed = True
+            if self._closing:
+                await asyncio.wait(self._closing)
             await self._transport.aclose()
 
     def _request(
@@ -151,12 +155,24 @@ class HttpxClient(UpstreamClient):
 class HttpxResponse(UpstreamResponse):
     """An answer whose body httpx has not touched. The answer to a HEAD has no body."""
 
-    __slots__ = ("_answer", "_failure", "_iterator", "_timeouts", "_total", "headers", "status")
+    __slots__ = (
+        "_answer",
+        "_closing",
+        "_failure",
+        "_iterator",
+        "_timeouts",
+        "_total",
+        "headers",
+        "status",
+    )
 
-    def __init__(self, answer: httpx.Response, timeouts: Timeouts, total: float) -> None:
+    def __init__(
+        self, answer: httpx.Response, timeouts: Timeouts, total: float, closing: Closing
+    ) -> None:
         self.status = answer.status_code
         self.headers: Headers = []
         self._answer: httpx.Response | None = answer
+        self._closing = closing
         self._timeouts = timeouts
         self._total = total
         self._failure: UpstreamFailed | None = None
@@ -190,7 +206,11 @@ class HttpxResponse(UpstreamResponse):
         """Give the connection back, or close it where the body was not read to its end."""
         answer, self._answer = self._answer, None
         if answer is not None:
-            await _stream(answer).aclose()
+            # httpcore's own shield does not hold against a task's cancellation: a slot would leak.
+            closing = asyncio.ensure_future(_stream(answer).aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
 
 
 class _Attempt:
