@@ -54,7 +54,9 @@ class Application:
             path, environment = self._config_path, self._environment
             self.house.follow(path, lambda: load_settings(path, environment))
         server = self.house.settings.server
-        _log.info("started", host=server.host, port=server.port, ledger=self.house.settings.database_shown)
+        _log.info(
+            "started", host=server.host, port=server.port, ledger=self.house.settings.database_shown
+        )
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.house.stop()

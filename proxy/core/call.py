@@ -2,8 +2,10 @@
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from proxy.core.pricing import ChargeLine
 from proxy.core.usage import EMPTY, Usage, UsageSource
@@ -62,8 +64,7 @@ class Key:
     forward_upstream: str | None = None  # accept_provider_keys: goes there with its own credential
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Who calls, and for what: taken from the key and from the attribution headers or body fields."""
 
     key: Key
@@ -73,8 +74,7 @@ class Principal:
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(Struct, frozen=True):
     """One request that was sent upstream: a row of ``attempts``."""
 
     number: int  # 1, 2, … in the order they were sent
@@ -97,8 +97,7 @@ class AttemptRecord:
     flags: tuple[str, ...] = ()  # usage_inconsistent, cut_at_cap, …
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(Struct, frozen=True):
     """One call of a client: a row of ``calls``. Counts and cost are the sums over its attempts."""
 
     id: str
@@ -143,9 +142,8 @@ class CallRecord:
         return sum((a.usage for a in self.attempts), EMPTY)
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(Struct, frozen=True):
     """The one event of a call; metrics, logs, traces and alerts subscribe to it."""
 
     record: CallRecord
-    warnings: tuple[str, ...] = field(default=())  # ids of warn budgets that are over their limit
+    warnings: tuple[str, ...] = ()  # ids of warn budgets that are over their limit

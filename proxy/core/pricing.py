@@ -5,9 +5,11 @@ numbers over one denominator, so that a charge on the data path costs two micros
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from proxy.core.money import round_half_even
 from proxy.core.usage import BUCKETS, EMPTY, Usage

@@ -1,13 +1,12 @@
 """What passes between the data path and the ledger: a request for a hold, the hold, its settlement."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxy.core.budgets import Refused, WindowKey
 from proxy.core.call import CallRecord, Principal
 
 
-@dataclass(frozen=True, slots=True)
-class HoldRequest:
+class HoldRequest(Struct, frozen=True):
     """Ask the ledger to set money aside for a call, durably, before a byte goes upstream.
 
     ``record`` is the call's row as far as it is known, with its first attempt as it is about to be
@@ -24,8 +23,7 @@ class HoldRequest:
     exempt: bool = False  # costs nothing by its nature (a list of models): no budget refuses it
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """Money set aside. Given back exactly once, by ``Ledger.settle``."""
 
     call_id: str
@@ -34,8 +32,7 @@ class Hold:
     warnings: tuple[str, ...] = ()  # ids of the warn budgets it put over their limit
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """The end of a call: its rows, its charge (the sum over the attempts), and the end of its hold.
 
     A refused call has no hold.

@@ -1,9 +1,10 @@
 """Usage: what one attempt consumed, in disjoint buckets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import add, attrgetter
+
+from msgspec import Struct
 
 
 class UsageSource(StrEnum):
@@ -15,8 +16,7 @@ class UsageSource(StrEnum):
     NONE = "none"  # the call is not metered
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Counts of one attempt. No token is in two buckets; ``reasoning`` is not part of ``output`` here.
 
     Outside (rows, metrics, reports) the totals are shown: ``input_tokens`` is all input and
@@ -74,6 +74,6 @@ class Usage:
         return {bucket: n for bucket, n in zip(BUCKETS, _counts(self), strict=True) if n}
 
 
-BUCKETS: tuple[str, ...] = tuple(f.name for f in fields(Usage))
+BUCKETS: tuple[str, ...] = Usage.__struct_fields__
 EMPTY = Usage()
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)

@@ -1,7 +1,8 @@
 """Forward: send a call to its upstreams, in order, until one answers. Each attempt is a row."""
 
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
 from proxy.gateway.active import ActiveCall, Attempt

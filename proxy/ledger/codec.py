@@ -6,11 +6,11 @@ a default, and what is missing at the end takes its default.
 """
 
 from collections.abc import Callable
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from proxy.core.budgets import WindowKey
 from proxy.core.call import (
@@ -26,8 +26,8 @@ from proxy.core.pricing import ChargeLine
 from proxy.core.usage import BUCKETS, EMPTY, Usage, UsageSource
 
 
-def _names(record: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(record))
+def _names(record: type[Struct]) -> tuple[str, ...]:
+    return record.__struct_fields__
 
 
 _CALL_NAMES = _names(CallRecord)

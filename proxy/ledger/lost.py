@@ -1,7 +1,8 @@
 """What becomes of a call whose process died: a row marked lost, charged by policy."""
 
-from dataclasses import replace
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from proxy.core.call import AttemptRecord, CallRecord, Outcome
 from proxy.core.usage import UsageSource

@@ -60,8 +60,7 @@ def _make(connection: Connection, table: str, name: str, start_us: int, end_us: 
         f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
         f"WITH moved AS (DELETE FROM {table}_default WHERE {within} RETURNING *)"
         f" INSERT INTO {name} SELECT * FROM moved",
-        f"ALTER TABLE {table} ATTACH PARTITION {name}"
-        f" FOR VALUES FROM ({start_us}) TO ({end_us})",
+        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({start_us}) TO ({end_us})",
     ):
         connection.execute(text(statement))
 

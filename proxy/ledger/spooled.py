@@ -27,9 +27,7 @@ def note_entry(record: CallRecord) -> bytes:
 
 def settle_entry(settlement: Settlement) -> bytes:
     """The end of a call."""
-    return orjson.dumps(
-        [_SETTLE, orjson.Fragment(encode(settlement.record)), settlement.model]
-    )
+    return orjson.dumps([_SETTLE, orjson.Fragment(encode(settlement.record)), settlement.model])
 
 
 def operation_of(payload: bytes) -> Operation:

@@ -1,10 +1,11 @@
 """What every ledger must do: the same tests in memory, on SQLite and on PostgreSQL."""
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.core.budgets import EACH, Refused, Scope, Window
 from proxy.core.call import CallRecord, Outcome
@@ -64,7 +65,7 @@ async def test_a_hold_is_held_until_its_call_is_settled(ledger: Any) -> None:
 
 
 async def test_what_does_not_fit_is_refused_and_says_why(ledger: Any) -> None:
-    """spent + held + amount ≤ limit; a refusal leaves nothing behind."""
+    """Spent + held + amount ≤ limit; a refusal leaves nothing behind."""
     await ledger.sync_budgets([budget(1_000)])
     await spend(ledger, 500, 300)
     await ledger.reserve(request(600))
@@ -299,7 +300,7 @@ async def test_a_budget_that_covers_other_calls_is_counted_anew(ledger: Any) -> 
     await spend(ledger, 500, 400)
     await spend(ledger, 500, 30, caller=principal("ads"))
 
-    await ledger.sync_budgets([replace(budget(1_000), subject="ads")])
+    await ledger.sync_budgets([dataclasses.replace(budget(1_000), subject="ads")])
 
     assert await totals(ledger) == (30, 0, 0)
     assert await ledger.verify() == []

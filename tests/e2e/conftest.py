@@ -31,7 +31,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, migrated: Path) -> Start:
-    """Starts Farebox with sections of the configuration changed: ``async with start(teams=[…]) as run``."""
+    """Starts Farebox, with some sections of the configuration changed: ``async with start(teams=[…])``."""
 
     def starting(**changes: Any) -> AbstractAsyncContextManager[Running]:
         return running(tmp_path, migrated, **changes)

@@ -180,9 +180,10 @@ def as_invoiced(line: Row) -> Row:
 async def eventually(check: Callable[[], Awaitable[T]], *, within_s: float = 10) -> T:
     """The first true answer of ``check``, asked again and again."""
     async with asyncio.timeout(within_s):
-        while not (found := await check()):
+        while True:
+            if found := await check():
+                return found
             await asyncio.sleep(0.005)
-        return found
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -13,8 +13,8 @@ from proxy.ledger.memory import MemoryLedger, MemoryTables
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.store import migrate
 from proxy.store.engine import Database
-from tests.postgres import new_database
 from tests.ledger.samples import NOON_US
+from tests.postgres import new_database
 
 
 class Clock:

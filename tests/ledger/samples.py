@@ -1,7 +1,8 @@
 """Calls and budgets for the ledger's tests: one word each where it matters, defaults elsewhere."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from proxy.core.budgets import Budget, OnExceed, Scope, Window
 from proxy.core.call import (

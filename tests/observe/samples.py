@@ -1,7 +1,8 @@
 """Calls as the data path tells of them, for tests of what becomes of them."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource, Outcome
 from proxy.core.pricing import ChargeLine

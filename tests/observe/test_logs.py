@@ -4,12 +4,12 @@ import io
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from proxy.core.call import CallFinished, Outcome
 from proxy.observe.logs import Logs, LogWriter, masked

@@ -1,9 +1,10 @@
 """What is counted, and under which labels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import structlog
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.core.budgets import Budget, OnExceed, Scope, Window

@@ -1,9 +1,10 @@
 """Calls as they were recorded: pages, filters, one with its attempts, exports."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.core.call import Outcome
 from proxy.core.present import call_row, shown
@@ -14,7 +15,38 @@ from tests.observe.samples import ATTEMPT, RECORD, REFUSED, STARTED_US
 from tests.store.filled import HOUR_US, a_call, fill
 
 # The contract of the admin API: each call row gives at least these.
-PROMISED = ["id", "upstream_call_id", "started_at", "team", "key", "user", "workflow", "run", "tags", "endpoint", "model_requested", "model_served", "upstream", "status", "stream", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "usage_source", "output_cap", "output_cap_source", "cost_usd", "price_source", "price_version", "duration_ms", "time_to_first_byte_ms", "attempts", "outcome"]
+PROMISED = [
+    "id",
+    "upstream_call_id",
+    "started_at",
+    "team",
+    "key",
+    "user",
+    "workflow",
+    "run",
+    "tags",
+    "endpoint",
+    "model_requested",
+    "model_served",
+    "upstream",
+    "status",
+    "stream",
+    "input_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "usage_source",
+    "output_cap",
+    "output_cap_source",
+    "cost_usd",
+    "price_source",
+    "price_version",
+    "duration_ms",
+    "time_to_first_byte_ms",
+    "attempts",
+    "outcome",
+]
 
 
 async def ids(records: Records, wanted: CallFilter) -> list[str]:

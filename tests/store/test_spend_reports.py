@@ -1,10 +1,10 @@
 """What was spent, grouped, from rollups and from calls."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.core.call import CallRecord, Outcome
 from proxy.store.engine import Database

@@ -4,8 +4,10 @@ A dialect knows one wire format. What differs between providers of that format i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from proxy.core.errors import Refusal
 from proxy.core.usage import Usage
@@ -21,8 +23,7 @@ class Quirks:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(Struct, frozen=True):
     """What the path of a call needs to know of a body; nothing more is read."""
 
     model: str
@@ -33,16 +34,15 @@ class RequestFacts:
     wants_usage: bool = False  # stream_options.include_usage is true
     service_tier: str = ""
     user: str = ""  # attribution fields of the body; read, never rewritten
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = {}
     has_tools: bool = False
     unbounded: tuple[
         str, ...
     ] = ()  # why the cost can't be bounded from the body: "image_url", "server tool web_search" …
-    document: dict[str, Any] = field(default_factory=dict)  # the parsed body, for counting
+    document: dict[str, Any] = {}  # the parsed body, for counting
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(Struct, frozen=True):
     """The changes that Farebox makes to a body; everything else goes on byte for byte."""
 
     model: str | None = None  # the upstream's own name for it
@@ -51,8 +51,7 @@ class Patch:
     include_usage: bool = False
 
 
-@dataclass(slots=True)
-class Scan:
+class Scan(Struct):
     """What a scanner learned of one answer so far."""
 
     usage: Usage | None = None  # None: the provider reported none
@@ -66,8 +65,7 @@ class Scan:
     cut: bool = False  # the output ran past its cap and was ended by us
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """How one answer is to be watched."""
 
     streamed: bool  # the answer is an event stream (its content-type says so)

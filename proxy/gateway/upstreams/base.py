@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -20,8 +22,7 @@ class Timeouts:
     total: float = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(Struct, frozen=True):
     """One request, ready to send: end-to-end headers only, names in lower case.
 
     The client adds ``host``, ``content-length`` or ``transfer-encoding``, and its own connection

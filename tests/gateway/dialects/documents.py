@@ -10,10 +10,30 @@ _SPACES = ("", "", "", " ", "\n", "\t", "\r\n  ")
 
 # Texts that look like structure, or like the names that are looked for.
 _TRICKY = st.sampled_from(
-    ["model", '"model":', "max_tokens", ',"usage":null', "}", '{"', "\\", '\\"', "é", "😀", "\n", "n", "stream_options"]
+    [
+        "model",
+        '"model":',
+        "max_tokens",
+        ',"usage":null',
+        "}",
+        '{"',
+        "\\",
+        '\\"',
+        "é",
+        "😀",
+        "\n",
+        "n",
+        "stream_options",
+    ]
 )
 _TEXTS = st.one_of(_TRICKY, st.text(max_size=12), st.lists(_TRICKY, max_size=3).map("".join))
-_SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), _TEXTS)
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=False, allow_infinity=False),
+    _TEXTS,
+)
 
 
 def documents() -> st.SearchStrategy[dict[str, Any]]:
@@ -52,7 +72,11 @@ def _spelled(value: Any, random: Random, names: bool) -> str:
 def _string(text: str, random: Random, names: bool) -> str:
     if not names or random.random() < 0.7:
         return json.dumps(text, ensure_ascii=random.random() < 0.5)
-    return '"' + "".join(_escaped(c) if random.random() < 0.3 else json.dumps(c)[1:-1] for c in text) + '"'
+    return (
+        '"'
+        + "".join(_escaped(c) if random.random() < 0.3 else json.dumps(c)[1:-1] for c in text)
+        + '"'
+    )
 
 
 def _escaped(character: str) -> str:

@@ -64,7 +64,7 @@ def test_a_name_may_be_written_with_escapes() -> None:
     span = splice.Object(text).locate(b"model")
 
     assert span is not None
-    assert b'"a"' == text[slice(*span)]
+    assert text[slice(*span)] == b'"a"'
 
 
 def test_a_repeated_name_is_noticed() -> None:
@@ -72,12 +72,24 @@ def test_a_repeated_name_is_noticed() -> None:
     with pytest.raises(splice.RepeatedMember) as caught:
         splice.Object(rb'{"model":"a","mod\u0065l":"b"}').locate(b"model")
 
-    assert "model" == caught.value.name
+    assert caught.value.name == "model"
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"[]", b"{", b'{"a"', b'{"a":', b'{"a":1', b'{"a":1,', b'{"a" 1}', b'{"a":[1}', b'{"a":"', b"{1:2}"],
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"a"',
+        b'{"a":',
+        b'{"a":1',
+        b'{"a":1,',
+        b'{"a" 1}',
+        b'{"a":[1}',
+        b'{"a":"',
+        b"{1:2}",
+    ],
 )
 def test_half_an_object_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -127,5 +139,5 @@ def test_a_large_value_is_stepped_over_in_flat_memory() -> None:
 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert ["a", "b"] == found
+    assert found == ["a", "b"]
     assert peak < 100_000
