@@ -23,6 +23,7 @@ lint: $(READY)  ## ruff, mypy strict, import contracts, Dockerfile and compose c
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy config/grafana/generate.py
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=int, default=8)
     made.add_argument("--top", type=int, default=25, help="functions to show (25)")
     made.add_argument("--native", action="store_true", help="with the frames of C and Cython")
+    made.add_argument(
+        "--all-threads",
+        action="store_true",
+        help="threads that wait or work outside of Python, too (default: who holds the interpreter)",
+    )
     made.add_argument("--database", help="Farebox's ledger (a new SQLite file), as postgresql://…")
     made.add_argument("--folded", type=Path, help="keep the stacks, as flame graph tools read them")
     return made
@@ -84,8 +89,9 @@ def _py_spy() -> str:
 def _stacks(spy: str, gateway: Gateway, options: argparse.Namespace, into: Path) -> list[str]:
     command = [spy, "record", "--pid", str(gateway.pid), "--format", "raw", "--output", str(into)]
     command += ["--rate", str(_RATE), "--duration", str(options.seconds), "--function"]
-    command += [] if options.native else ["--gil"]  # else threads that only wait are counted
     command += ["--threads", "--subprocesses", *(["--native"] if options.native else [])]
+    # Without it, threads that only wait are counted where the system does not tell them apart.
+    command += [] if options.native or options.all_threads else ["--gil"]
     subprocess.run(pinned(command, LOAD_CPU), check=True, stdout=subprocess.DEVNULL)
     return into.read_text().splitlines()
 

@@ -35,7 +35,7 @@ class PostgresServer:
     binaries: Path
     port: int
     run_as: dict[str, Any]
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[Any] | None = None
 
     @property
     def url(self) -> str:
@@ -44,15 +44,17 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [self.binaries / "postgres", "-D", self.base / "data", "-h", "127.0.0.1"]
-        command += ["-p", str(self.port), "-k", self.base, "-F", "-c", "max_connections=200"]
-        log = (self.base / "log").open("ab")
-        with log:
-            self.process = subprocess.Popen(command, stderr=log, stdout=log, **self.run_as)
-        ready = [self.binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command: list[Path | str] = [self.binaries / "postgres", "-D", self.base / "data"]
+        command += ["-h", "127.0.0.1", "-p", str(self.port), "-k", self.base, "-F"]
+        command += ["-c", "max_connections=200"]
+        with (self.base / "log").open("ab") as log:
+            process = subprocess.Popen(command, stderr=log, stdout=log, **self.run_as)
+        self.process = process
+        ready: list[Path | str] = [self.binaries / "pg_isready", "-q"]
+        ready += ["-h", "127.0.0.1", "-p", str(self.port)]
         give_up = time.monotonic() + _STARTS_WITHIN_S
         while subprocess.run(ready, check=False).returncode:
-            if self.process.poll() is not None or time.monotonic() > give_up:
+            if process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError((self.base / "log").read_text())
             time.sleep(0.02)
 
@@ -112,7 +114,15 @@ def new_server() -> PostgresServer:
         binaries = _binaries(base, run_as)
     except PermissionError:  # not even the folder can be looked into
         binaries = base
-    initdb = [binaries / "initdb", "-D", base / "data", "-U", "farebox", "-A", "trust"]
+    initdb: list[Path | str] = [
+        binaries / "initdb",
+        "-D",
+        base / "data",
+        "-U",
+        "farebox",
+        "-A",
+        "trust",
+    ]
     initdb += ["-E", "UTF8", "--no-locale", "--no-sync"]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **run_as)
     server = PostgresServer(base, binaries, _free_port(), run_as)

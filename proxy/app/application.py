@@ -25,6 +25,7 @@ class Application:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.house = House(settings, metrics_folder=metrics_folder)
+        self.failure = ""  # why it did not start
         self._config_path = config_path
         self._environment = environment or {}
 
@@ -47,8 +48,10 @@ class Application:
         try:
             await self.house.start()
         except FareboxError as error:
-            _log.error("not_started", problem=str(error))
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            self.failure = str(error)
+            _log.error("not_started", problem=self.failure)
+            await self.house.abandon()
+            await send({"type": "lifespan.startup.failed", "message": ""})
             return
         if self._config_path is not None:
             path, environment = self._config_path, self._environment

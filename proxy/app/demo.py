@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +31,7 @@ class Demo:
 
     def greeting(self) -> str:
         """What to use, ready to be copied."""
-        server = self.settings.server
-        base = f"http://{server.host}:{server.port}"
+        base, farebox = _address(self.settings), _command("farebox")
         provider = (
             "the built-in SIMULATED provider (no OPENAI_API_KEY in the environment)"
             if self.simulated
@@ -48,13 +49,14 @@ Call it:
     -H "Content-Type: application/json" \\
     -d '{{"model": "gpt-4o-mini", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-  python -c 'from openai import OpenAI; c = OpenAI(base_url="{base}/v1", api_key="{self.key}"); \\
+  {_command(Path(sys.executable).name)} -c 'from openai import OpenAI; \\
+    c = OpenAI(base_url="{base}/v1", api_key="{self.key}"); \\
     print(c.chat.completions.create(model="gpt-4o-mini", messages=[{{"role": "user", "content": "Hello"}}]))'
 
 See what it cost, set a budget, and see the next call refused:
 
-  .venv/bin/farebox report spend --by team,model
-  .venv/bin/farebox budgets set --team {TEAM} --limit-usd 0.0001 --window day
+  {farebox} report spend --by team,model
+  {farebox} budgets set --team {TEAM} --limit-usd 0.0001 --window day
 
 What Farebox counted, in Prometheus' format: {base}/metrics    Admin API: {base}/admin/docs
 """
@@ -88,6 +90,20 @@ def demo(settings: Settings, environment: Mapping[str, str], simulator_url: str)
         }
     )
     return Demo(completed, key, simulated=not openai_key)
+
+
+def _address(settings: Settings) -> str:
+    """Where a program on this machine finds Farebox, also where it listens on every address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def _command(name: str) -> str:
+    """What to type for a program that is installed beside this Python."""
+    path = Path(sys.executable).parent / name
+    if shutil.which(name) == str(path):
+        return name
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _kept(path: Path, prefix: str) -> str:

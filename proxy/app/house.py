@@ -69,9 +69,17 @@ class House:
         )
         self.admin = create_admin(self._admin_deps())
         self._run(self._refresh_keys())
-        self._run(self.tokenizer.load())
+        self._run(self.tokenizer.load())  # so that the first stream need not wait for it
         if self._workers is not None:
             self._run(self._workers.write_forever())
+
+    async def abandon(self) -> None:
+        """Close what a start that failed has opened: a thread that waits would keep the process."""
+        with contextlib.suppress(LedgerError):
+            await self.ledger.stop()
+        self.tokenizer.close()
+        await self.database.close()
+        self.logs.close()
 
     def follow(self, path: Path, load: Callable[[], Settings]) -> None:
         """Reload the configuration whenever its file changes, or on SIGHUP."""

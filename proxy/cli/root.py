@@ -5,6 +5,7 @@ that need them, so that ``farebox --help`` answers at once.
 """
 
 import sys
+from contextvars import copy_context
 from typing import Annotated
 
 import typer
@@ -34,13 +35,17 @@ app.command("export")(export.export)
 def run(arguments: list[str] | None = None) -> int:
     """Run the command. What Farebox can explain is a message on stderr, never a traceback."""
     try:
-        app(arguments)
+        # In a context of its own, so that a second run in the same process starts from nothing.
+        copy_context().run(app, arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     except ConfigurationError as error:
         _say(str(error))
         return USAGE
     except FareboxError as error:
+        _say(str(error))
+        return PROBLEM
+    except OSError as error:  # a file that can't be read or written
         _say(str(error))
         return PROBLEM
     return OK

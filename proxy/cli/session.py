@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -66,12 +68,24 @@ async def opened(settings: "Settings") -> "AsyncIterator[Database]":
     from proxy.store import migrate  # noqa: PLC0415 - slow; ``--help`` does without
     from proxy.store.engine import Database  # noqa: PLC0415 - see above
 
+    _warn_on_stderr()
     database = Database(settings.database)
     try:
         await migrate.upgrade(database)
         yield database
     finally:
         await database.close()
+
+
+def _warn_on_stderr() -> None:
+    """Warnings of the parts below go beside the output, never into it."""
+    import structlog  # noqa: PLC0415 - slow; ``--help`` does without
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ FareboxError
 │   ├── ModelNotFound             404  model_not_found
 │   ├── InvalidRequest            400  invalid_request
 │   ├── RequestTooLarge           413  request_too_large
+│   ├── HeadTooLarge              431  request_too_large
 │   ├── ContextLengthExceeded     400  context_length_exceeded
 │   ├── MaxOutputTokensExceeded   400  max_output_tokens_exceeded
 │   ├── ModelNotPriced            400  model_not_priced
@@ -88,6 +89,12 @@ class RequestTooLarge(Refusal):
     """The body is larger than ``limits.max_body_bytes``."""
 
     status, code = 413, "request_too_large"
+
+
+class HeadTooLarge(Refusal):
+    """The request's headers, or its address, are larger than ``limits.max_header_bytes``."""
+
+    status, code = 431, "request_too_large"
 
 
 class ContextLengthExceeded(Refusal):

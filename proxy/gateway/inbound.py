@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
-from proxy.core.errors import InvalidRequest, RequestTooLarge
+from proxy.core.errors import HeadTooLarge, RequestTooLarge
 from proxy.gateway.upstreams.base import Headers
 
 Message = MutableMapping[str, Any]
@@ -83,11 +83,14 @@ class Inbound:
         return self.values.get(name, b"").decode("latin-1")
 
     def check_head(self, max_bytes: int) -> None:
-        """Refuse a head that no client sends in good faith. Raises InvalidRequest."""
-        size = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        """Refuse a head that no client sends in good faith. Raises HeadTooLarge."""
+        # As HTTP/2 counts: each header costs more than its letters.
+        size = sum(len(name) + len(value) + 32 for name, value in self.headers)
+        size += len(self.path) + len(self.query)
         if size > max_bytes:
-            raise InvalidRequest(
-                f"The request's headers are {size} bytes long; at most {max_bytes} are taken "
+            raise HeadTooLarge(
+                f"The request's {len(self.headers)} headers and its address are {size} bytes long, "
+                f"32 for each header included; at most {max_bytes} are taken "
                 "(limits.max_header_bytes)."
             )
 

@@ -122,6 +122,8 @@ class Pipeline:
         )
         policy = key.team.on_over_cap or call.config.defaults.on_over_cap
         check_over_cap(facts.output_limit, call.cap, policy, facts.output_limit_name)
+        # An estimate is too high for most texts: by it, answers would be cut that keep to their cap.
+        call.countable = facts.stream and await self._ports.tokenizer.ready(facts.model)
         await self._cap_input(call, key.team.max_input_tokens, key.team.name)
 
     async def _cap_input(self, call: ActiveCall, limit: int | None, team: str) -> None:

@@ -39,6 +39,9 @@ class Keys(Protocol):
 class Tokenizer(Protocol):
     """Counts tokens with the model's own vocabulary (o200k for a model that nobody knows)."""
 
+    async def ready(self, model: str) -> bool:
+        """Whether the model's vocabulary is there, loading it if need be; without it all is estimated."""
+
     def counter(self, model: str) -> Callable[[str], int]:
         """Counts short texts at once, on the event loop. Never raises."""
 

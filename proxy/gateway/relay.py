@@ -36,10 +36,11 @@ class Relay:
 
     def _scanner(self, counter: Callable[[str], Callable[[str], int]]) -> Scanner:
         call, attempt = self.call, self.attempt
+        cap = call.cap.tokens if call.countable else None
         watch = Watch(
             streamed=self.streamed,
             strip_usage=attempt.patch.include_usage,
-            output_cap=None if call.cap.tokens is None else call.cap.tokens * call.facts.choices,
+            output_cap=None if cap is None else cap * call.facts.choices,
             count=counter(call.facts.model),
         )
         return call.dialect.scanner(call.facts, watch)

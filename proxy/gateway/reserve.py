@@ -70,11 +70,13 @@ class Reservations:
         bound = await self._count(call, bound)
         answer: Hold | Refused = refused
         while isinstance(answer, Refused):
+            # An unbounded call's budget may want more held than was asked for.
+            available = answer.available_nano - (answer.amount_nano - call.amount_nano)
+            patient = answer.waitable and time.monotonic() < deadline
+            if bound.most_nano(call.cap) > available and answer.budget.shrink and not patient:
+                _shrink(call, bound, available)
             amount = bound.most_nano(call.cap)
-            if amount > answer.available_nano and answer.budget.shrink and not answer.waitable:
-                _shrink(call, bound, answer)
-                amount = bound.most_nano(call.cap)
-            if amount < call.amount_nano or amount <= answer.available_nano:
+            if amount < call.amount_nano or amount <= available:
                 call.amount_nano = amount
             elif not await self._wait(answer, deadline):
                 raise _explain(call, answer)
@@ -148,12 +150,12 @@ def _query(upstream: Upstream, model: str, tier: str) -> PriceQuery:
     return PriceQuery(upstream.name, upstream.provider, model, (tier,) if tier else ())
 
 
-def _shrink(call: ActiveCall, bound: _Bound, refused: Refused) -> None:
+def _shrink(call: ActiveCall, bound: _Bound, available_nano: int) -> None:
     """Lower the output cap to what still fits, if anything does."""
     low, high = 0, estimate.output_bound(call.cap.tokens, call.facts.model)
     while low < high:
         middle = (low + high + 1) // 2
-        if bound.most_nano(Cap(middle, CapSource.BUDGET)) <= refused.available_nano:
+        if bound.most_nano(Cap(middle, CapSource.BUDGET)) <= available_nano:
             low = middle
         else:
             high = middle - 1

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from proxy.core.budgets import Budget, Refused, WindowKey
-from proxy.core.call import CallRecord
+from proxy.core.call import CallRecord, Principal
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold, HoldRequest, Settlement
+from proxy.ledger.cover import Cover
 from proxy.ledger.lost import LostPolicy
 
 ANSWER_TIMEOUT_S = 0.8  # from here the database counts as down; a client waits no longer than that
@@ -53,6 +54,7 @@ class Reserve:
     since: float = 0.0  # the loop's time when it was asked
     forced: bool = False
     owner: str = ""  # "" is this process
+    kept: bool = False  # its caller went on without the answer: it is not to be given back
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +120,10 @@ class Written:
     answers: Sequence[Answer]
     gave_back: bool
     seconds: float
+
+
+class Unwritable(LedgerError):
+    """The database takes other operations, but not this one."""
 
 
 class DoubtfulError(LedgerError):
@@ -229,5 +235,11 @@ class SqlLedger(Ledger, Protocol):
     async def ask(self, operation: Operation) -> Any:
         """Have one operation done, in the next batch. Raises LedgerError."""
 
+    def cover(self, principal: Principal, model: str, at_us: int) -> Cover:
+        """The windows of a call, by the budgets as this process last saw them."""
+
     def known(self, key: WindowKey) -> tuple[int, int]:
         """Spent and held of a window when this process last saw it, in nano-dollars."""
+
+    def keep(self, operation: Reserve) -> None:
+        """Do not give back what the operation may have held: its call goes on all the same."""

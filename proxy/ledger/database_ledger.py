@@ -1,13 +1,14 @@
 """What the ledgers on a database share: everything but the writing of a batch."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from proxy.core.budgets import Budget, Refused, WindowKey
-from proxy.core.call import CallRecord
+from proxy.core.call import CallRecord, Principal
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger import budget_rows, changes, check_rows, leases, money_rows
@@ -21,10 +22,13 @@ from proxy.ledger.base import (
     Reserve,
     Settle,
     Stats,
+    Unwritable,
     Written,
 )
+from proxy.ledger.cover import Cover
 from proxy.ledger.gathering import Gathering, Releases
 from proxy.ledger.views import budget_views, current_starts
+from proxy.ledger.washing import wash
 from proxy.store.engine import Database
 
 _SIGNS_A_LEASE = 3
@@ -41,6 +45,7 @@ class DatabaseLedger:
         self._releases = Releases()
         self._gathering: Gathering | None = None
         self._care: asyncio.Task[None] | None = None
+        self._answers = True  # whether the database took the last batch
 
     # What a kind of database does in its own way
 
@@ -52,6 +57,10 @@ class DatabaseLedger:
 
     def _dispatch(self, batch: list[Operation]) -> None:
         """Have a batch written, and call ``_gathering.answer`` or ``fail`` with it, then ``_next``."""
+        raise NotImplementedError
+
+    def cover(self, principal: Principal, model: str, at_us: int) -> Cover:
+        """The windows of a call, by the budgets as this process last saw them."""
         raise NotImplementedError
 
     def known(self, key: WindowKey) -> tuple[int, int]:
@@ -87,7 +96,9 @@ class DatabaseLedger:
             self._gathering = None
             await self._close()
             owner = self.options.owner
-            await self.database.run(lambda connection: leases.sign_out(connection, owner))
+            if self._answers:  # else the lease ends by itself
+                with contextlib.suppress(LedgerError):
+                    await self.database.run(lambda connection: leases.sign_out(connection, owner))
 
     async def ping(self) -> None:
         """Raises LedgerError where the database does not answer."""
@@ -101,7 +112,18 @@ class DatabaseLedger:
         """Have one operation done, in the next batch. Raises LedgerError."""
         if self._gathering is None:
             raise LedgerError("the ledger is closed")
-        return await self._gathering.ask(operation)
+        try:
+            return await self._gathering.ask(operation)
+        except Unwritable:
+            # A NUL in a name, a count of more than 64 bits: a database refuses what a client may send.
+            if not wash(operation):
+                raise
+            return await self._gathering.ask(operation)
+
+    def keep(self, operation: Reserve) -> None:
+        """Do not give back what the operation may have held: its call goes on all the same."""
+        if self._gathering is not None:
+            self._gathering.keep(operation)
 
     async def reserve(self, request: HoldRequest) -> Hold | Refused:
         """Hold the amount on every budget the call falls under, or say which one refuses."""
@@ -246,6 +268,7 @@ class DatabaseLedger:
             return
         stats = self.stats
         stats.waiting = len(self._gathering)
+        self._answers = not isinstance(written, LedgerError)
         if isinstance(written, LedgerError):
             stats.failures += 1
             self._gathering.fail(batch, written, doubtful=isinstance(written, DoubtfulError))

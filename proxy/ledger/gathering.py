@@ -37,6 +37,7 @@ class Gathering:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Operation] = deque()
         self._taken: Sequence[Operation] = ()
+        self._owed: dict[str, Release] = {}  # holds that nobody knows of, by call id
         self._going = False  # a batch is being written, or about to be taken
         self._watch: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
@@ -47,8 +48,8 @@ class Gathering:
 
     # The callers' side
 
-    def ask(self, operation: Operation) -> asyncio.Future[Any]:
-        """Queue an operation. Raises LedgerError where no more can wait."""
+    async def ask(self, operation: Operation) -> Any:
+        """Have an operation done, in the next batch. Raises LedgerError, also where no more can wait."""
         if self.closed:
             raise LedgerError("the ledger is closed")
         if len(self._queue) >= self._limit:
@@ -56,12 +57,12 @@ class Gathering:
         operation.since = self._loop.time()
         answer = operation.answer = self._loop.create_future()
         self._add(operation)
-        return answer
-
-    def tell(self, operation: Operation) -> None:
-        """Queue an operation that nobody waits for."""
-        operation.since = self._loop.time()
-        self._add(operation)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not answer.cancelled() and isinstance(_result(answer), Hold):
+                self.abandon(operation)
+            raise
 
     def _add(self, operation: Operation) -> None:
         self._queue.append(operation)
@@ -114,24 +115,50 @@ class Gathering:
         self._taken = ()
         for operation, answer in zip(batch, answers, strict=True):
             future = operation.answer
-            if future is None:
-                continue
-            if future.done():
-                if isinstance(answer, Hold):
-                    self.tell(Release(answer.call_id))
+            if future is None or future.done():
+                if isinstance(answer, Hold) and isinstance(operation, Reserve):
+                    self._owe(operation)
+                elif isinstance(operation, Release):
+                    self._owed.pop(operation.call_id, None)
             elif isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        if self._owed:
+            self._queue.extend(r for r in self._owed.values() if r not in self._queue)
         self._loop.call_soon(self._go)
 
     def fail(self, batch: Sequence[Operation], error: LedgerError, *, doubtful: bool) -> None:
-        """The transaction failed. Where it is doubtful whether it was committed, its holds are released."""
-        self.answer(batch, [_copy(error) for _ in batch])
-        if doubtful:
-            for operation in batch:
-                if isinstance(operation, Reserve):
-                    self.tell(Release(operation.request.record.id))
+        """The transaction failed. If it may be written all the same, its holds are given back later."""
+        self._taken = ()
+        for operation in batch:
+            _refuse(operation, error)
+            if doubtful and isinstance(operation, Reserve):
+                self._owe(operation)
+        self._loop.call_soon(self._go)
+
+    # Holds that nobody knows of
+
+    def _owe(self, operation: Reserve) -> None:
+        # Owed until a transaction has it: the next one may fail as well.
+        if not operation.kept and not operation.forced:
+            call_id = operation.request.record.id
+            self._owed[call_id] = Release(call_id)
+
+    def abandon(self, operation: Operation) -> None:
+        """The caller was cancelled just when the answer had come."""
+        if isinstance(operation, Reserve):
+            self._owe(operation)
+            release = self._owed.get(operation.request.record.id)
+            if release is not None:
+                self._add(release)
+
+    def keep(self, operation: Reserve) -> None:
+        """Do not give back what the operation may have held: its call goes on all the same."""
+        operation.kept = True
+        release = self._owed.pop(operation.request.record.id, None)
+        if release is not None and release in self._queue:
+            self._queue.remove(release)
 
     # Late answers
 
@@ -154,6 +181,10 @@ class Gathering:
 def _refuse(operation: Operation, error: LedgerError) -> None:
     if operation.answer is not None and not operation.answer.done():
         operation.answer.set_exception(_copy(error))
+
+
+def _result(answer: asyncio.Future[Any]) -> object:
+    return answer.result() if answer.exception() is None else None
 
 
 def _copy(error: LedgerError) -> LedgerError:

@@ -1,8 +1,10 @@
-"""PostgreSQL's partitions of calls and attempts, one a month: made ahead, so that the default one
-stays empty and old months can be detached in one stroke.
+"""PostgreSQL's partitions of calls and attempts, one a month.
+
+Made ahead, so that the default one stays empty and old months can be detached in one stroke.
 """
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from sqlalchemy import Connection, text
 
@@ -47,6 +49,11 @@ JOIN pg_class child ON child.oid = pg_inherits.inhrelid
 JOIN pg_class parent ON parent.oid = pg_inherits.inhparent
 WHERE parent.relname IN ('calls', 'attempts')
 """
+_MOVE = """
+WITH moved AS (
+    DELETE FROM {table}_default WHERE started_at_us >= :start AND started_at_us < :end RETURNING *
+) INSERT INTO {name} SELECT * FROM moved
+"""
 _MAKING = 0x6661_7265_0002  # one process makes partitions at a time
 
 
@@ -55,14 +62,11 @@ def _lock(connection: Connection) -> None:
 
 
 def _make(connection: Connection, table: str, name: str, start_us: int, end_us: int) -> None:
-    within = f"started_at_us >= {start_us} AND started_at_us < {end_us}"
-    for statement in (
-        f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
-        f"WITH moved AS (DELETE FROM {table}_default WHERE {within} RETURNING *)"
-        f" INSERT INTO {name} SELECT * FROM moved",
-        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({start_us}) TO ({end_us})",
-    ):
-        connection.execute(text(statement))
+    connection.execute(text(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)"))
+    move = _MOVE.format(table=table, name=name)
+    connection.execute(text(move), {"start": start_us, "end": end_us})
+    bounds = f"FROM ({start_us}) TO ({end_us})"
+    connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}"))
 
 
 def _months(now_us: int) -> list[tuple[datetime, datetime]]:
@@ -71,7 +75,7 @@ def _months(now_us: int) -> list[tuple[datetime, datetime]]:
         datetime(now.year + (now.month - 1 + n) // 12, (now.month - 1 + n) % 12 + 1, 1, tzinfo=UTC)
         for n in range(MONTHS_AHEAD + 2)
     ]
-    return list(zip(firsts, firsts[1:], strict=False))
+    return list(pairwise(firsts))
 
 
 def _micros(moment: datetime) -> int:

@@ -3,9 +3,11 @@
 import asyncio
 
 from proxy.core.budgets import WindowKey
+from proxy.core.call import Principal
 from proxy.core.errors import LedgerError
 from proxy.ledger import partitions
 from proxy.ledger.base import Operation, Written
+from proxy.ledger.cover import Cover
 from proxy.ledger.database_ledger import DatabaseLedger
 from proxy.ledger.postgres_writer import PostgresWriter
 
@@ -28,6 +30,10 @@ class PostgresLedger(DatabaseLedger):
         """Have the partitions of the next months ready before a call needs them."""
         now_us = self.options.clock_us()
         await self.database.run(lambda connection: partitions.ensure(connection, now_us))
+
+    def cover(self, principal: Principal, model: str, at_us: int) -> Cover:
+        """The windows of a call, by the budgets as this process last saw them."""
+        return self._writer.covers.of(principal, model, at_us)
 
     def known(self, key: WindowKey) -> tuple[int, int]:
         """Spent and held of a window when this process last saw it, in nano-dollars."""

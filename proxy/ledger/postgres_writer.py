@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -26,6 +27,7 @@ from proxy.ledger.base import (
     Operation,
     Release,
     Settle,
+    Unwritable,
     Written,
     call_id_of,
     is_forced,
@@ -35,7 +37,7 @@ from proxy.ledger.cover import Covers, Place
 from proxy.store.engine import Database
 
 CONNECTS_WITHIN_S = 0.7
-COMMITS_WITHIN_S = 5.0
+COMMITS_WITHIN_S = 3.0
 TRIES = 5  # of a batch that PostgreSQL asks for again
 WINDOWS_KNOWN = 50_000
 
@@ -43,8 +45,8 @@ _SETTINGS = {
     "application_name": "farebox-ledger",
     # A writer that stands still in mid-transaction must not keep the others from the hot rows.
     "idle_in_transaction_session_timeout": "5000",
-    "lock_timeout": "4000",
-    "statement_timeout": "5000",
+    "lock_timeout": "2500",
+    "statement_timeout": "3000",
     "jit": "off",
 }
 _AGAIN = (
@@ -88,6 +90,11 @@ class PostgresWriter:
             await self._connection.close()
             self._connection = None
 
+    @property
+    def covers(self) -> Covers:
+        """The budgets when they were last seen."""
+        return self._covers
+
     def known(self, key: WindowKey) -> tuple[int, int]:
         """Spent and held of a window when it was last seen."""
         return self._known.get(key, (0, 0))
@@ -99,7 +106,7 @@ class PostgresWriter:
             writes = await self._commit_again(batch)
         except _POISON as error:
             if len(batch) == 1:
-                raise LedgerError(f"the ledger can't write this: {error}") from error
+                raise Unwritable(f"the ledger can't write this: {error}") from error
             return await self._one_by_one(batch)
         took = time.perf_counter() - began
         return Written(writes.answers, bool(writes.holds_ended), took)
@@ -151,8 +158,8 @@ class PostgresWriter:
                 continue
             if not older:
                 return writes
-            keys = [place.key for place in older]
-            await self._database.run(lambda connection: budget_rows.count_older(connection, keys))
+            work = partial(budget_rows.count_older, keys=[place.key for place in older])
+            await self._database.run(work)
         raise LedgerError("the budgets change faster than a batch can be written")
 
     async def _commit(self, batch: Sequence[Operation]) -> tuple[Writes, list[Place]]:
@@ -165,7 +172,7 @@ class PostgresWriter:
                 if older:
                     await connection.execute("ROLLBACK")
                     return writes, older
-                await self._apply(connection, batch, writes)
+                await self._apply(connection, writes)
                 committing = True
                 await connection.execute("COMMIT")
         except (*_GONE, TimeoutError) as error:
@@ -287,9 +294,7 @@ class PostgresWriter:
             await connection.execute(sql.MAKE_WINDOWS, *keys)
             await self._load_windows(connection, missing, ground)
 
-    async def _apply(
-        self, connection: "asyncpg.Connection[Any]", batch: Sequence[Operation], writes: Writes
-    ) -> None:
+    async def _apply(self, connection: "asyncpg.Connection[Any]", writes: Writes) -> None:
         execute = connection.execute
         if writes.holds_ended:
             await execute(sql.END_HOLDS, writes.holds_ended)

@@ -5,8 +5,10 @@ import threading
 from queue import SimpleQueue
 
 from proxy.core.budgets import WindowKey
+from proxy.core.call import Principal
 from proxy.core.errors import LedgerError
 from proxy.ledger.base import Operation, Written
+from proxy.ledger.cover import Cover
 from proxy.ledger.database_ledger import DatabaseLedger
 from proxy.ledger.sqlite_writer import SqliteWriter
 
@@ -29,6 +31,10 @@ class SqliteLedger(DatabaseLedger):
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
         self._writer.close()
+
+    def cover(self, principal: Principal, model: str, at_us: int) -> Cover:
+        """The windows of a call, by the budgets as this process last saw them."""
+        return self._writer.covers.of(principal, model, at_us)
 
     def known(self, key: WindowKey) -> tuple[int, int]:
         """Spent and held of a window when this process last saw it, in nano-dollars."""

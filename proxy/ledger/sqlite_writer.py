@@ -18,6 +18,7 @@ from proxy.ledger.base import (
     Operation,
     Release,
     Settle,
+    Unwritable,
     Written,
     call_id_of,
     is_forced,
@@ -27,7 +28,7 @@ from proxy.ledger.codec import decode_windows
 from proxy.ledger.cover import Covers, Place
 from proxy.store.engine import Database, is_busy, prepare_sqlite
 
-BUSY_S = 5.0  # how long the writers of other processes are waited for
+BUSY_S = 2.0  # how long the writers of other processes are waited for
 WINDOWS_KNOWN = 50_000  # kept in memory between batches
 _NAP_S = 0.0005
 _COUNTED_AGAIN = 3  # how often a batch may find a window that is older than its budget
@@ -69,6 +70,11 @@ class SqliteWriter:
         """Close the connection."""
         self._connection.close()
 
+    @property
+    def covers(self) -> Covers:
+        """The budgets when they were last seen."""
+        return self._covers
+
     def known(self, key: WindowKey) -> tuple[int, int]:
         """Spent and held of a window when it was last seen."""
         state = self._windows.get(key)
@@ -81,7 +87,7 @@ class SqliteWriter:
             writes = self._commit(batch)
         except POISON as error:
             if len(batch) == 1:
-                raise LedgerError(f"the ledger can't write this: {error}") from error
+                raise Unwritable(f"the ledger can't write this: {error}") from error
             return self._one_by_one(batch)
         except sqlite3.Error as error:
             raise LedgerError(f"the database says: {error}") from error

@@ -177,9 +177,11 @@ class Logs:
             cache_logger_on_first_use=False,
         )
         self._library = _Library(self._writer)
-        logging.basicConfig(
-            handlers=[self._library], level=max(threshold, logging.WARNING), force=True
-        )
+        # Of libraries only warnings are wanted: some tell every request they make.
+        root = logging.getLogger()
+        self._level_before = root.level
+        root.addHandler(self._library)
+        root.setLevel(max(threshold, logging.WARNING))
 
     def call_finished(self, event: CallFinished) -> None:
         """Log a call. A call that went as it should is left out above level info."""
@@ -189,6 +191,7 @@ class Logs:
     def close(self) -> None:
         """Write everything that waits, and let go of the standard library's logging."""
         logging.getLogger().removeHandler(self._library)
+        logging.getLogger().setLevel(self._level_before)
         structlog.reset_defaults()
         self._writer.close()
 

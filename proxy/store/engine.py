@@ -21,7 +21,7 @@ from proxy.core.errors import LedgerError
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000  # how long SQLite waits for another process's transaction
-BUSY_RETRIES = 5  # and how often it is asked again after that
+BUSY_RETRIES = 1  # and how often it is asked again after that
 _WRITES = "farebox_writes"
 
 

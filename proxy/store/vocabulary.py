@@ -76,6 +76,13 @@ class Vocabulary:
         """Whether the vocabulary is there, loading it if need be. Blocks; for checks."""
         return self._encoder(encoding) is not None
 
+    async def ready(self, model: str) -> bool:
+        """Whether texts of this model are counted and not estimated; waits for the first load."""
+        name = encoding_name(model)
+        if name not in self._encoders:
+            await self.load(name)
+        return self._encoders[name] is not None
+
     def close(self) -> None:
         """Let the threads go; what they are counting is finished first."""
         self._threads.shutdown(wait=True, cancel_futures=True)

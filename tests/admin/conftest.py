@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Admin:
 
 def settings(**changed: Any) -> Settings:
     """Two teams, one with a budget."""
-    month = BudgetSettings(limit_usd="5")
+    month = BudgetSettings(limit_usd=Decimal(5))
     teams = [
         TeamSettings(name="search", organisation="acme", max_output_tokens=1000, budgets=[month]),
         TeamSettings(name="billing", models=["gpt-*"]),
@@ -70,10 +71,11 @@ def settings(**changed: Any) -> Settings:
 @pytest.fixture
 async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     """The API of a service that just started."""
-    database = Database(f"sqlite:///{tmp_path}/farebox.db")
+    url = f"sqlite:///{tmp_path}/farebox.db"
+    database, ledgers_own = Database(url), Database(url)
     await migrate.upgrade(database)
     state: dict[str, Any] = {"settings": settings(), "ready": ""}
-    ledger = SqliteLedger(database, LedgerOptions())
+    ledger = SqliteLedger(ledgers_own, LedgerOptions())
     await ledger.start()
     await ledger.sync_budgets(state["settings"].core_budgets())
     keys = KeyStore(database, state["settings"].core_teams())
@@ -97,4 +99,5 @@ async def admin(tmp_path: Path) -> AsyncIterator[Admin]:
     )
     yield Admin(create_admin(deps), database, ledger, keys, metrics, state)
     await ledger.stop()
+    await ledgers_own.close()
     await database.close()

@@ -1,5 +1,6 @@
 """Who may use the admin API, and what is open to all."""
 
+import httpx
 import pytest
 
 from tests.admin.conftest import TOKEN, Admin, settings
@@ -64,9 +65,16 @@ async def test_a_new_token_counts_at_once(admin: Admin) -> None:
     assert (await admin.ask("GET", "/admin/v1/teams", token="another-token")).status_code == 200
 
 
-async def test_the_scheme_is_read_in_any_case(admin: Admin) -> None:
-    answer = await admin.ask("GET", "/admin/v1/teams", token=None, params={})
-    assert answer.headers["www-authenticate"] == "Bearer"
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_is_read_in_any_case(admin: Admin, scheme: str) -> None:
+    """As HTTP wants it; and an answer without it says which one to send."""
+    headers = {"authorization": f"{scheme} {TOKEN}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(admin.app)) as client:
+        allowed = await client.get("http://farebox/admin/v1/teams", headers=headers)
+        refused = await client.get("http://farebox/admin/v1/teams")
+
+    assert allowed.status_code == 200
+    assert refused.headers["www-authenticate"] == "Bearer"
 
 
 async def test_health_readiness_and_metrics_need_no_token(admin: Admin) -> None:

@@ -233,7 +233,7 @@ async def test_teams_show_what_they_spent_this_month(
 
 
 async def test_a_ledger_that_does_not_answer_is_said(
-    admin: Admin, monkeypatch: pytest.MonkeyPatch
+    admin: Admin,
 ) -> None:
     await admin.database.close()
 

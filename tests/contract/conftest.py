@@ -10,8 +10,7 @@ import uvloop
 
 from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import UpstreamClient
-
-Connect = Callable[..., UpstreamClient]
+from tests.contract.upstream_server import Connect
 
 
 def pytest_asyncio_loop_factories(

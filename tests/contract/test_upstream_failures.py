@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.core.errors import UpstreamTimeout, UpstreamUnreachable
-from proxy.gateway.upstreams.base import Timeouts, UpstreamRequest
-from tests.contract.conftest import Connect
+from proxy.gateway.upstreams.base import Timeouts
 from tests.contract.upstream_server import (
     OK,
+    Connect,
     Peer,
     Script,
     answering,
@@ -219,7 +219,7 @@ async def test_the_head_takes_too_long(connect: Connect, answer: bytes) -> None:
 @pytest.mark.parametrize("answer", [HEAD + b"abc", CHUNKED + b"3\r\nabc\r\n"])
 async def test_the_next_bytes_take_too_long(connect: Connect, answer: bytes) -> None:
     async with serving(stalling(answer)) as server:
-        response = await connect(server.url, timeouts=Timeouts(idle=0.05)).send(post())
+        response = await connect(server.url, timeouts=Timeouts(idle=0.2)).send(post())
         assert await response.read() == b"abc"
         with pytest.raises(UpstreamTimeout, match="idle"):
             await response.read()
@@ -237,10 +237,9 @@ async def test_the_whole_takes_too_long(connect: Connect) -> None:
             await asyncio.sleep(0)
 
     async with serving(script) as server:
-        response = await connect(server.url, timeouts=Timeouts(total=0.1)).send(post())
+        client = connect(server.url, timeouts=Timeouts(total=0.1))
         with pytest.raises(UpstreamTimeout, match="total"):
-            await body_of(response)
-        await response.aclose()
+            await exchange(client, post())
 
 
 async def test_a_slow_reader_is_not_the_upstreams_fault(connect: Connect) -> None:
@@ -319,105 +318,3 @@ async def test_a_body_that_breaks_off_ends_the_call(connect: Connect) -> None:
 
     assert status == 200
     assert len(server.peers) == 2
-
-
-# Cancellation
-
-
-async def never() -> AsyncIterator[bytes]:
-    yield b"half"
-    await asyncio.Event().wait()
-
-
-@pytest.mark.parametrize(
-    ("answer", "request_"),
-    [
-        (b"", post()),
-        (b"HTTP/1.1 200 O", post()),
-        (b"HTTP/1.1 100 Continue\r\n\r\n", post()),
-        (HEAD + b"abc", post()),
-        (CHUNKED + b"5\r\nabc", post()),
-        (b"", post(bytes(32 << 20))),
-    ],
-)
-async def test_a_call_cancelled_while_it_waits_leaves_nothing_behind(
-    connect: Connect, answer: bytes, request_: UpstreamRequest
-) -> None:
-    """For the head, for the body, or to send: the pool's only slot serves the next call."""
-
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        await peer.send(OK if peer.number else answer)
-        await peer.hold()
-
-    async with serving(script) as server:
-        client = connect(server.url, max_connections=1)
-        call = asyncio.ensure_future(exchange(client, request_))
-        await until(lambda: bool(server.peers) and server.peers[0].sent == len(answer))
-        await until(lambda: bool(server.requests))
-        for _ in range(20):
-            await asyncio.sleep(0)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        _, _, body = await exchange(client, get())
-
-    assert body == b"ok"
-    assert len(server.peers) == 2
-
-
-async def test_a_call_cancelled_while_its_body_is_made_leaves_nothing_behind(
-    connect: Connect,
-) -> None:
-    async with serving(answering(OK)) as server:
-        client = connect(server.url, max_connections=1)
-        call = asyncio.ensure_future(client.send(post(never())))
-        await until(lambda: bool(server.requests))
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        _, _, body = await exchange(client, get())
-
-    assert body == b"ok"
-
-
-async def test_a_call_cancelled_while_it_waits_for_a_connection_leaves_nothing_behind(
-    connect: Connect,
-) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(HEAD + b"abc")
-        await peer.until(b"go on")
-
-    async with serving(answering(OK)) as server:
-        client = connect(server.url, max_connections=1)
-        first, second, third = (asyncio.ensure_future(exchange(client, post())) for _ in range(3))
-        await asyncio.sleep(0)
-        second.cancel()
-        results = await asyncio.gather(first, second, third, return_exceptions=True)
-
-    assert isinstance(results[1], asyncio.CancelledError)
-    assert [one[2] for one in results if isinstance(one, tuple)] == [b"ok", b"ok"]
-
-
-@pytest.mark.parametrize("rounds", range(0, 40, 3))
-async def test_a_call_may_be_cancelled_at_any_moment(connect: Connect, rounds: int) -> None:
-    """Whatever it was doing after so many turns of the loop, the next call gets its own answer."""
-
-    async def script(peer: Peer) -> None:
-        while True:
-            received = await peer.request()
-            name = received.line.split()[1]
-            head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-            await peer.send_in_pieces(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(name), name), size=30)
-
-    async with serving(script) as server:
-        client = connect(server.url, max_connections=1)
-        call = asyncio.ensure_future(exchange(client, get(b"/one")))
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
-        _, _, body = await exchange(client, get(b"/two"))
-
-    assert body == b"/two"

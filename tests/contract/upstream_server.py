@@ -18,6 +18,7 @@ from proxy.gateway.upstreams.base import (
     UpstreamResponse,
 )
 
+Connect = Callable[..., UpstreamClient]  # base_url, and build_client's options
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 

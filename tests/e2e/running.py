@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ import uvicorn
 import yaml
 
 from proxy.app import Application
+from proxy.app.serve import listen, server_config
 from proxy.core.money import NANO_PER_USD
 from proxy.settings import load_settings
-from proxy.simulator import Simulator, create_app
+from proxy.simulator import create_app
 from proxy.simulator import serve as serve_simulator
+from tests.e2e.heard import Heard
 
 KEY = "fb-sk-test-of-the-search-team"
 ADMIN = "admin-token-of-the-tests"
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 def config(upstream: str, folder: Path, **changes: Any) -> Config:
-    """A small configuration; ``changes`` replace its sections."""
+    """A small configuration; ``changes`` replace its sections. Teams that keys name are added."""
     base: Config = {
         "database": f"sqlite:///{folder}/farebox.db",
         "admin_token": ADMIN,
@@ -57,8 +58,12 @@ def config(upstream: str, folder: Path, **changes: Any) -> Config:
             }
         ],
         "logging": {"level": "error"},
+        "server": {"port": 0},
     }
-    return base | copy.deepcopy(changes)
+    document = base | copy.deepcopy(changes)
+    for team in {key["team"] for key in document["keys"]} - {t["name"] for t in document["teams"]}:
+        document["teams"].append({"name": team})
+    return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Running:
     url: str
     upstream: str
     app: Application
-    simulator: Simulator
+    heard: Heard
     client: httpx.AsyncClient
 
     async def chat(self, prompt: str = "Hello", *, key: str = KEY, **body: Any) -> httpx.Response:
@@ -131,6 +136,14 @@ class Running:
         async with httpx.AsyncClient(base_url=self.upstream) as client:
             lines: list[Row] = (await client.get("/simulator/invoice")).json()["items"]
         return lines
+
+    async def upstream_heard(self, requests: int) -> None:
+        """Wait until so many requests have arrived at the upstream."""
+
+        async def arrived() -> bool:
+            return self.heard.requests >= requests
+
+        await eventually(arrived)
 
     async def settled_cleanly(self, budget_id: str = "team:search:month") -> int:
         """Nothing is held any more and every total is the sum of its rows; what was spent, in nano-dollars."""
@@ -208,19 +221,10 @@ async def farebox(
     path.write_text(yaml.safe_dump(document))
     if template is not None and not (folder / "farebox.db").exists():
         shutil.copy(template, folder / "farebox.db")
-    app = Application(load_settings(path, {}), config_path=path)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            lifespan="on",
-            log_config=None,
-            ws="none",
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=grace_s,
-        )
-    )
+    settings = load_settings(path, {"FAREBOX_SERVER__SHUTDOWN_GRACE_S": str(grace_s)})
+    app = Application(settings, config_path=path)
+    listener = listen(settings.server)
+    server = uvicorn.Server(server_config(app, settings))
     task = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:
@@ -237,11 +241,11 @@ async def running(
     folder: Path, template: Path | None = None, **changes: Any
 ) -> AsyncIterator[Running]:
     """Farebox and a simulator; ``changes`` are sections of the configuration."""
-    simulator = create_app()
-    async with serve_simulator(simulator) as upstream:
+    heard = Heard(create_app())
+    async with serve_simulator(heard) as upstream:
         document = config(upstream, folder, **changes)
         async with (
             farebox(folder, document, template) as (url, app),
             httpx.AsyncClient(base_url=url, timeout=30) as client,
         ):
-            yield Running(url, upstream, app, simulator, client)
+            yield Running(url, upstream, app, heard, client)

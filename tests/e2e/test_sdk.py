@@ -143,15 +143,17 @@ async def test_structured_outputs_are_parsed(run: Running) -> None:
         parsed = await here.chat.completions.parse(**arguments, response_format=Journey)
         (row, line) = (await billed(run))[0]
         direct = await there.chat.completions.parse(**arguments, response_format=Journey)
-    journey = parsed.choices[0].message.parsed
-    assert isinstance(journey, Journey)
-    assert parsed.model_dump() == direct.model_dump()
+    message = parsed.choices[0].message
+    assert isinstance(message.parsed, Journey)
+    assert message.parsed == direct.choices[0].message.parsed
+    assert message.content == direct.choices[0].message.content
+    assert parsed.usage == direct.usage
     assert row == line
 
 
 async def test_the_stream_helper_assembles_tool_calls(run: Running) -> None:
     """The SDK's own stream accumulator comes to the same final answer, tool calls parsed."""
-    arguments = Ask("gpt-4o", "tool_calls=2").arguments() | {"tools": [WEATHER | {}]}
+    arguments = Ask("gpt-4o", "tool_calls=2").arguments() | {"tools": [WEATHER]}
     finals = []
     async with run.sdk() as here, run.direct_sdk() as there:
         for sdk in (here, there):

@@ -27,8 +27,8 @@ REGISTRY = re.compile(
 PLACES = ("work/", "root/", "Users/", "opt/pypi", "opt/wheels", "tmp/brief", r"home/(?![$\{])\w")
 # Not inside of a longer path or address, where the same word is no place on this machine.
 MACHINE_PATH = re.compile(rf"(?<![\w.:/-])/(?:{'|'.join(PLACES)})")
-# A reader of the checkout can't look up a number of the tracker. Six digits are a colour.
-TRACKER = re.compile(r"\b[Ii]ssues? #?\d+\b|(?<!\w)#\d{1,5}\b")
+# A reader of the checkout can't look up a number of the tracker.
+TRACKER = re.compile(r"\b(?:issues?|tickets?|fixes|closes|PR) #?\d+\b", re.IGNORECASE)
 PROSE = {".md", ".py", ".yaml", ".yml", ".toml", ".sh", ""}
 
 
@@ -82,7 +82,7 @@ def test_the_patterns_find_what_they_should(text: str, pattern: re.Pattern[str])
         ("https://api.openai.com/v1", REGISTRY),
         ("/var/lib/farebox", MACHINE_PATH),
         ("https://host/ro" + "ot/x", MACHINE_PATH),
-        ("color: #112233", TRACKER),
+        ("color: #888; the issue is 2 cents", TRACKER),
     ],
 )
 def test_the_patterns_find_nothing_else(text: str, pattern: re.Pattern[str]) -> None:

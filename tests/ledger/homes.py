@@ -1,5 +1,6 @@
 """The places a ledger can live in, for tests that hold in each of them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from proxy.ledger.base import LedgerOptions
+from proxy.ledger.database_ledger import DatabaseLedger
 from proxy.ledger.memory import MemoryLedger, MemoryTables
+from proxy.ledger.postgres import PostgresLedger
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.store import migrate
 from proxy.store.engine import Database
@@ -24,6 +27,7 @@ class Clock:
         self.now_us = NOON_US
 
     def __call__(self) -> int:
+        """The time."""
         return self.now_us
 
 
@@ -34,13 +38,13 @@ class Home:
         self.clock = Clock()
         self.options = LedgerOptions(clock_us=self.clock)
         self._tables = MemoryTables()
-        self._url = url
+        self.url = url
         self._stack = AsyncExitStack()
 
     def database(self) -> Database:
         """A way to the database for the test itself."""
-        assert self._url is not None
-        database = Database(self._url)
+        assert self.url is not None
+        database = Database(self.url)
         self._stack.push_async_callback(database.close)
         return database
 
@@ -48,17 +52,26 @@ class Home:
         """One more process. It ends with the test, unless the test stops it."""
         chosen = replace(self.options, owner=LedgerOptions().owner, **options)
         ledger: Any
-        if self._url is None:
+        if self.url is None:
             ledger = MemoryLedger(self._tables, chosen)
-        elif self._url.startswith("sqlite"):
+        elif self.url.startswith("sqlite"):
             ledger = SqliteLedger(self.database(), chosen)
         else:
-            from proxy.ledger.postgres import PostgresLedger
-
             ledger = PostgresLedger(self.database(), chosen)
         await ledger.start()
         self._stack.push_async_callback(ledger.stop)
         return ledger
+
+    async def kill(self, ledger: Any) -> None:
+        """End a process as kill -9 does, as far as its database sees: no word of goodbye."""
+        if isinstance(ledger, DatabaseLedger):
+            assert ledger._care is not None
+            assert ledger._gathering is not None
+            ledger._care.cancel()
+            await asyncio.wait((ledger._care,))
+            ledger._gathering.stop()
+            ledger._gathering = ledger._care = None
+            await ledger._close()
 
     async def close(self) -> None:
         """Stop all that was opened."""

@@ -31,7 +31,7 @@ def principal(team: str = "search", key: str = "search-prod", **names: Any) -> P
 
 def attempt(number: int = 1, cost_nano: int = 0, **values: Any) -> AttemptRecord:
     """A request that was answered."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "upstream": "openai",
         "model": "gpt-5-mini",
         "started_at_us": NOON_US,

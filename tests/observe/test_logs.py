@@ -42,7 +42,6 @@ def logs(out: Kept) -> Iterator[Logs]:
     logs = Logs(out=out)
     yield logs
     logs.close()
-    logging.basicConfig(handlers=[], force=True)
 
 
 def test_a_call_is_one_line_of_json(logs: Logs, out: Kept) -> None:
@@ -112,15 +111,32 @@ def test_what_only_looks_a_little_like_a_key_is_left_alone(text: str) -> None:
 
 
 def test_the_libraries_logs_are_lines_of_the_same_form(logs: Logs, out: Kept) -> None:
-    logging.getLogger("uvicorn.error").info("Started %s", "here")
+    logging.getLogger("uvicorn.error").warning("Started %s", "here")
     logs.close()
 
     [line] = out.entries()
     assert (line["event"], line["logger"], line["level"]) == (
         "Started here",
         "uvicorn.error",
-        "info",
+        "warning",
     )
+
+
+def test_libraries_are_heard_when_they_warn(logs: Logs, out: Kept) -> None:
+    """What they tell of every request is noise."""
+    logging.getLogger("httpx").info("HTTP Request: GET …")
+    logging.getLogger("httpx").warning("careful")
+    logs.close()
+
+    assert [line["event"] for line in out.entries()] == ["careful"]
+
+
+def test_the_standard_logging_is_left_as_it_was(out: Kept) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    Logs(out=out).close()
+
+    assert (root.level, list(root.handlers)) == before
 
 
 def test_below_its_level_nothing_is_logged(out: Kept) -> None:

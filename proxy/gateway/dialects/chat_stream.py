@@ -26,6 +26,7 @@ _OTHER_VOCABULARY = re.compile(
     r"jamba|granite|ernie|doubao|hunyuan|sonar|nemotron|phi-",
     re.IGNORECASE,
 )
+_OWN_STEPS = ("model ", "server tool ")  # reasons why a request is not bounded
 _MOST_KEPT = 32 * 1024  # bytes that wait to be read
 _WORTH_WAITING = 1024  # bytes
 _BEFORE_TEXT = b'"content":"'
@@ -62,7 +63,7 @@ class StreamScanner:
         self._reader = ChunkReader(self._scan)
         self._output = OutputCount(watch.count)
         self._strip = UsageStrip() if watch.strip_usage else None
-        self._cap = _lenient(watch.output_cap, facts.model)
+        self._cap = _cap(facts, watch.output_cap)
         self._kept: list[bytes] = []  # pieces that were not read yet
         self._kept_bytes = 0
         self._looked = 0  # how many of them were looked at for how much text they can hold,
@@ -233,14 +234,16 @@ class StreamScanner:
         }
 
 
-def _lenient(cap: int | None, model: str) -> int | None:
-    """The cap in our tokens. Some vocabularies need up to a third fewer than the one that we count by.
+def _cap(facts: RequestFacts, cap: int | None) -> int | None:
+    """The cap in our tokens; None where it can't be watched.
 
-    An answer that a provider ended at the cap by itself must not be cut before.
+    Some vocabularies need up to a third fewer tokens than the one that we count by: an answer that a
+    provider ended at the cap by itself must not be cut before. And what a provider's own tools do is
+    shown in the stream, but is not the output that is limited.
     """
-    if cap is None or not _OTHER_VOCABULARY.search(model):
-        return cap
-    return cap + cap // 2
+    if cap is None or any(reason.startswith(_OWN_STEPS) for reason in facts.unbounded):
+        return None
+    return cap + cap // 2 if _OTHER_VOCABULARY.search(facts.model) else cap
 
 
 class _Crossing(NamedTuple):

@@ -21,8 +21,7 @@ def spoken(part: Json) -> Iterator[tuple[str, str]]:
     for place in ("content", "refusal", thoughts, "audio"):
         value = part.get(place)
         if value:
-            for text in _texts(value):
-                yield place, text
+            yield from _texts(value, place)
     if "function_call" in part:
         yield from _function(part["function_call"], "function_call")
     calls = part.get("tool_calls")
@@ -63,7 +62,8 @@ def prompt_pieces(document: Json) -> Iterator[str]:
         yield _json(form["json_schema"])
     prediction = document.get("prediction")
     if isinstance(prediction, dict):
-        yield from _texts(prediction.get("content"))
+        for _, text in _texts(prediction.get("content"), ""):
+            yield text
 
 
 def prompt_text(document: Json) -> str:
@@ -96,18 +96,18 @@ def _function(function: object, where: str) -> Iterator[tuple[str, str]]:
             yield f"{where}.{field}", _json(value)
 
 
-def _texts(value: object, depth: int = 0) -> Iterator[str]:
-    """The texts of a content: a string, or parts with text in them."""
+def _texts(value: object, place: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """The texts of a content: a string, or parts with text in them, each kind of which is a run."""
     if isinstance(value, str):
         if value:
-            yield value
+            yield place, value
     elif isinstance(value, list) and depth < _DEEPEST:
         for part in value:
-            yield from _texts(part, depth + 1)
+            yield from _texts(part, place, depth + 1)
     elif isinstance(value, dict) and depth < _DEEPEST:
         for field in _TEXT_IN_PARTS:
             if field in value:
-                yield from _texts(value[field], depth + 1)
+                yield from _texts(value[field], f"{place}.{field}", depth + 1)
 
 
 def _json(value: object) -> str:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable
 
-_WORD_END = re.compile(r"[^\W\d_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
+_WORD_END = re.compile(r"[^\W_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
 _LOOK_BACK = 512  # characters in which a place to cut is looked for
 _MOST_KEPT = 65_536  # characters of one run that are kept uncounted
+_MOST_RECOUNTED = 8_192  # characters that are counted again and again, for want of a place to fold
 
 
 class OutputCount:
@@ -56,7 +57,7 @@ class OutputCount:
     def tokens(self) -> int:
         """The tokens so far. Folds what it counts, so that counting often does not count twice."""
         for place in list(self._runs):
-            self._fold(place, at_any_place=False)
+            self._fold(place, at_any_place=self._kept[place] > _MOST_RECOUNTED)
         self._measure()
         return self._counted + sum(self._count("".join(run)) for run in self._runs.values() if run)
 

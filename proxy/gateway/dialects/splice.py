@@ -127,11 +127,11 @@ def insertion(text: bytes, addition: bytes, span: Span | None = None) -> Edit:
     return Edit(close, close, comma + addition)
 
 
-def removal(found: list[Member], index: int) -> Edit:
-    """The edit that takes one member away, with one comma and the white space that belongs to it."""
+def removal(text: bytes, found: list[Member], index: int) -> Edit:
+    """The edit that takes one member away, with one comma and the white space after that."""
     member = found[index]
     if index:
-        return Edit(found[index - 1].value.end, member.value.end, b"")
+        return Edit(text.index(b",", found[index - 1].value.end), member.value.end, b"")
     if len(found) > 1:
         return Edit(member.start, found[1].start, b"")
     return Edit(member.start, member.value.end, b"")

@@ -15,9 +15,10 @@ LONGEST_EVENT: Final = 1024 * 1024  # bytes; a longer one goes through unread
 
 # The last members of a chunk that is one line: what stands after usage:null up to the chunk's end has
 # only scalars, so the brace closes the chunk itself. A quote after a comma is never inside a string.
-_REST = rb'(?=(?:,[ ]?"[^"\\\n]*+":[ ]?(?:"[^"\\\n]*+"|[-+.\w]++))*+\}\n\n)'
+_REST = rb'(?=(?:,[ ]?"[^"\\\n]*+":[ ]?(?:"[^"\\\n]*+"|[-+.\w]++))*+\}(?>\r\n|\n|\r){2})'
 _NULL = re.compile(rb',"usage":null' + _REST)
 _SPACED_NULL = re.compile(rb', "usage": null' + _REST)
+_ONE_LINE = re.compile(rb"[\r\n]*+data: [^\r\n]++[\r\n]++")
 
 # What a chunk says about the stream and not about the answer. llama.cpp puts timings there.
 _ENVELOPE: Final = frozenset(
@@ -98,18 +99,17 @@ class UsageStrip:
             return whole
         if whole.count(b"\n") == 2 * (whole.count(b"\n\ndata: ") + whole.startswith(b"data: ")):
             # Each event is one data line.
-            whole = _NULL.sub(b"", whole)
+            whole = _cut_nulls(whole)
             if whole.rfind(b'"usage"') < 0:
                 self._dropped = False
                 return whole
-            whole = _SPACED_NULL.sub(b"", whole)
         return self._visible_one_by_one(whole)
 
     def _visible_one_by_one(self, whole: bytes) -> bytes:
         out = []
         for event in sse.events(whole):
             visible = _visible_event(event)
-            self._dropped = not visible
+            self._dropped = visible is not event and not visible.strip(b"\r\n")
             out.append(visible)
         self._glue = whole.endswith(b"\r")
         return b"".join(out)
@@ -120,22 +120,40 @@ def _visible_event(event: bytes) -> bytes:
         return event
     data = sse.payload(event)
     chunk = parse(data)
-    if chunk is None or "usage" not in chunk:
+    if chunk is None:  # malformed: judged by its end, as in a block of events
+        return _cut_nulls(event) if _ONE_LINE.fullmatch(event) else event
+    if "usage" not in chunk:
         return event
     if chunk["usage"] is None:
         return _without_null(event, data)
-    return b"" if _is_usage_only(chunk) else event
+    if not _is_usage_only(chunk):
+        return event
+    return event[: len(event) - len(event.lstrip(b"\r\n"))]  # empty lines before it stay
+
+
+def _cut_nulls(events: bytes) -> bytes:
+    events = _NULL.sub(b"", events)
+    return _SPACED_NULL.sub(b"", events) if events.rfind(b'"usage"') >= 0 else events
 
 
 def _without_null(event: bytes, data: bytes) -> bytes:
     """The event without its null usage; as it is where the chunk stands in several lines."""
     at = event.find(data, event.find(b"data:"))
-    found = splice.members(data)
-    named = [i for i, member in enumerate(found) if member.name == "usage"]
-    if at < 0 or len(named) != 1:
+    if at < 0:
         return event
-    (index,) = named
-    return event[:at] + splice.apply(data, [splice.removal(found, index)]) + event[at + len(data) :]
+    cut = data
+    while nulls := _null_usages(cut):
+        cut = splice.apply(cut, nulls[:1])
+    return event[:at] + cut + event[at + len(data) :]
+
+
+def _null_usages(chunk: bytes) -> list[splice.Edit]:
+    found = splice.members(chunk)
+    return [
+        splice.removal(chunk, found, i)
+        for i, member in enumerate(found)
+        if member.name == "usage" and chunk[slice(*member.value)] == b"null"
+    ]
 
 
 def _is_usage_only(chunk: Json) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from proxy.gateway.upstreams.base import Headers
 from proxy.gateway.upstreams.heads import malformed, read_answer_head
@@ -147,6 +147,8 @@ class Answer:
         self._message_over = False
         try:
             parser.feed_data(head)
+        except HttpParserUpgrade as error:
+            raise malformed("it changes the protocol, which was not asked for") from error
         except HttpParserError as error:
             raise malformed(_word(error)) from error
         if len(raw) > self._limits.max_headers:

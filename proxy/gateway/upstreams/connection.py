@@ -33,11 +33,8 @@ class Limits:
 class Owner(Protocol):
     """Whoever keeps the connections."""
 
-    def opened(self) -> None:
-        """A transport is there."""
-
-    def gone(self) -> None:
-        """A transport is closed and its socket released."""
+    def gone(self, connection: "Connection") -> None:
+        """The connection's transport is closed and its socket released."""
 
     def give(self, connection: "Connection") -> None:
         """The connection is free and clean."""
@@ -294,6 +291,7 @@ class Connection(asyncio.Protocol):
         """The answer is all there: give the connection back, unless it is spoilt."""
         self._response = None
         response.connection = None
+        self.used = True
         stopped = self._stop_sending()
         if (
             not response.keep_alive
@@ -303,7 +301,6 @@ class Connection(asyncio.Protocol):
         ):
             self._close()
             return
-        self.used = True
         self.taken()
         self._owner.give(self)
 
@@ -342,7 +339,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Called by the transport."""
         self.transport = transport
-        self._owner.opened()
 
     def eof_received(self) -> None:
         """Called by the transport, which closes itself afterwards."""
@@ -356,7 +352,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport, once, at the very end."""
         self._broken(exc)
-        self._owner.gone()
+        self._owner.gone(self)
 
     def _broken(self, exc: Exception | None) -> None:
         response = self._response

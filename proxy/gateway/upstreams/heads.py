@@ -18,6 +18,9 @@ _IN_LINES = b"\t\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _MEMO_SIZE = 512  # names come from clients: remember the usual ones, not all
 _MOST_DIGITS = 18  # of a content-length: below 2**63
 
+TOO_LONG = "The body is longer than its content-length."
+TOO_SHORT = "The body is shorter than its content-length."
+
 # What a header is to us.
 _PLAIN: Final = 0
 _HOST: Final = 1

@@ -11,7 +11,7 @@ from proxy.core.errors import UpstreamFailed, UpstreamUnreachable
 from proxy.gateway.upstreams.answer import HeadLimits
 from proxy.gateway.upstreams.base import Timeouts, UpstreamClient, UpstreamRequest
 from proxy.gateway.upstreams.connection import Connection, Http1Response, Limits
-from proxy.gateway.upstreams.heads import RequestRules
+from proxy.gateway.upstreams.heads import TOO_LONG, TOO_SHORT, RequestRules
 from proxy.gateway.upstreams.origin import parse_origin, tls_context
 from proxy.gateway.upstreams.pool import ConnectionPool
 
@@ -144,10 +144,10 @@ async def _write_pieces(
         else:
             left -= len(piece)
             if left < 0:
-                raise UpstreamFailed("The body is longer than its content-length.")
+                raise UpstreamFailed(TOO_LONG)
         if not await connection.write(data):
             return False
         connection.expect_body()
     if left:
-        raise UpstreamFailed("The body is shorter than its content-length.")
+        raise UpstreamFailed(TOO_SHORT)
     return length is not None or await connection.write(b"0\r\n\r\n")

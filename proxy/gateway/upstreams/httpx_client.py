@@ -24,15 +24,18 @@ from proxy.gateway.upstreams.base import (
     UpstreamResponse,
 )
 from proxy.gateway.upstreams.heads import (
+    TOO_LONG,
+    TOO_SHORT,
     CheckedRequest,
     RequestRules,
     malformed,
     needs_length,
     read_answer_head,
 )
-from proxy.gateway.upstreams.origin import parse_origin, tls_context
+from proxy.gateway.upstreams.origin import SOCKET_OPTIONS, parse_origin, tls_context
 
 Closing = set[asyncio.Future[None]]
+_VERSIONS = (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2")
 _BROKEN_OFF = ("Server disconnected", "peer closed connection", "Server closed the connection")
 
 
@@ -42,7 +45,8 @@ class HttpxClient(UpstreamClient):
     ``proxy`` is an outbound proxy's URL, with its credentials in it. ``transport`` replaces the
     network (tests). A connection that died while idle is noticed before it is used; one that dies
     at the moment of use is UpstreamUnreachable, which the router may retry. An answer that comes
-    early is delivered after the body is sent, or refused by the upstream.
+    early is delivered once the body was sent, or the upstream has closed. Bytes that come together
+    with the end of an answer and do not belong to it are not noticed (h11 keeps them).
     """
 
     def __init__(
@@ -130,14 +134,14 @@ class HttpxClient(UpstreamClient):
             "GET",  # httpx would put a method of the caller's into upper case
             self._url,
             headers=headers,
-            stream=_Body(request.body),
+            stream=_Body(request.body, checked.length),
             extensions={
-                "target": checked.target,  # as handed in: not normalised
                 "timeout": {"connect": self._timeouts.connect, "pool": self._timeouts.connect},
                 "trace": attempt.trace,
             },
         )
         built.method = request.method.decode("ascii")
+        built.url = _Url(self._url, checked.target)
         return built
 
     def _read_head(self, answer: httpx.Response) -> Headers:
@@ -148,8 +152,9 @@ class HttpxClient(UpstreamClient):
             raise malformed(f"its head has more than {max_bytes} bytes or {max_headers} headers")
         if answer.status_code < 200:  # noqa: PLR2004 - 101 is the one informational that gets here
             raise malformed("it changes the protocol, which was not asked for")
-        head = read_answer_head(raw)
-        return head.headers
+        if answer.extensions.get("http_version", b"HTTP/1.1") not in _VERSIONS:
+            raise malformed("its version is unknown")
+        return read_answer_head(raw).headers
 
 
 class HttpxResponse(UpstreamResponse):
@@ -224,9 +229,9 @@ class _Attempt:
         self.sent = False
         self.timeout = asyncio.timeout_at(total)
 
-    async def trace(self, event: str, _: Mapping[str, Any]) -> None:
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """The time to the first byte runs from the moment the connection is there."""
-        if event.endswith(".send_request_headers.started"):
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.sent = True
             first_byte = asyncio.get_running_loop().time() + self._timeouts.first_byte
             self.timeout.reschedule(min(first_byte, self._total))
@@ -237,18 +242,42 @@ class _Attempt:
         return _too_late(limit, self._timeouts, sent=self.sent)
 
 
-class _Body(httpx.AsyncByteStream):
-    __slots__ = ("_body",)
+class _Url(httpx.URL):
+    """A URL whose path and query are sent as they were handed in, not normalised.
 
-    def __init__(self, body: bytes | AsyncIterator[bytes]) -> None:
+    The ``target`` extension would do that too, but it also reaches the request to an outbound proxy.
+    """
+
+    def __init__(self, url: httpx.URL, target: bytes) -> None:
+        super().__init__(url)
+        self._target = target
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body, which keeps to the length that was said (None: chunked)."""
+
+    __slots__ = ("_body", "_length")
+
+    def __init__(self, body: bytes | AsyncIterator[bytes], length: int | None) -> None:
         self._body = body
+        self._length = length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if isinstance(self._body, bytes):
             yield self._body
             return
-        async for chunk in self._body:
-            yield chunk
+        left = self._length or 0
+        async for piece in self._body:
+            left -= len(piece)
+            if self._length is not None and left < 0:
+                raise UpstreamFailed(TOO_LONG)
+            yield piece
+        if self._length is not None and left:
+            raise UpstreamFailed(TOO_SHORT)
 
 
 def _transport(
@@ -256,7 +285,12 @@ def _transport(
 ) -> httpx.AsyncHTTPTransport:
     try:
         return httpx.AsyncHTTPTransport(
-            verify=verify, limits=limits, proxy=proxy, http2=http2, trust_env=False
+            verify=verify,
+            limits=limits,
+            proxy=proxy,
+            http2=http2,
+            trust_env=False,
+            socket_options=SOCKET_OPTIONS,
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise ConfigurationError(f"upstream client httpx: {error}") from error

@@ -1,5 +1,6 @@
 """Where an upstream lives: the parts of its base URL, and the TLS that leads there."""
 
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,17 @@ from urllib.parse import SplitResult, urlsplit
 from proxy.core.errors import ConfigurationError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# A model may think for minutes without a byte: what lies between (NAT, load balancers) must not
+# forget the connection meanwhile, and a peer that vanished must be noticed.
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 4}
+SOCKET_OPTIONS: list[tuple[int, int, int]] = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in _KEEP_ALIVE.items()
+        if hasattr(socket, name)  # not every system has them
+    ),
+]
 _IN_PATH = bytes(range(0x21, 0x7F))
 
 

@@ -6,7 +6,7 @@ from collections import deque
 
 from proxy.core.errors import UpstreamTimeout, UpstreamUnreachable
 from proxy.gateway.upstreams.connection import NEVER, Connection, Limits
-from proxy.gateway.upstreams.origin import Origin, ResumingContext
+from proxy.gateway.upstreams.origin import SOCKET_OPTIONS, Origin, ResumingContext
 
 _FINEST_TICK_S, _COARSEST_TICK_S = 0.005, 0.5
 
@@ -56,7 +56,7 @@ class ConnectionPool:
         self._all: set[Connection] = set()
         self._idle: deque[Connection] = deque()
         self._opening = 0
-        self._live = 0  # transports that have not said goodbye
+        self._live: set[Connection] = set()  # until their transports have said goodbye
         self._waiters: deque[tuple[asyncio.Future[Connection | None], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -160,7 +160,11 @@ class ConnectionPool:
             self._slot_freed()
             raise UpstreamUnreachable("The upstream closed the connection at once.", sent=False)
         connection.tls = connection.transport.get_extra_info("ssl_object")
+        plain = connection.transport.get_extra_info("socket")
+        for option in SOCKET_OPTIONS:  # TCP_NODELAY both event loops set themselves
+            plain.setsockopt(*option)
         self._all.add(connection)
+        self._live.add(connection)
         self._start_ticking()
         return connection
 
@@ -186,10 +190,17 @@ class ConnectionPool:
         """The connection is closed, or about to be. Idempotent."""
         if connection not in self._all:
             return
+        if connection.tls is not None and connection.used:
+            self._keep_session(connection.tls)
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._slot_freed()
+
+    def _keep_session(self, tls: ssl.SSLObject) -> None:
+        """After an exchange: the tickets of TLS 1.3 come behind the handshake."""
+        if self._tls is not None and tls.session is not None:
+            self._tls.session = tls.session
 
     def _slot_freed(self) -> None:
         waiters = self._waiters
@@ -200,13 +211,9 @@ class ConnectionPool:
                 waiter.set_result(None)
                 return
 
-    def opened(self) -> None:
-        """A transport is there."""
-        self._live += 1
-
-    def gone(self) -> None:
-        """A transport is closed and its socket released."""
-        self._live -= 1
+    def gone(self, connection: Connection) -> None:
+        """The connection's transport is closed and its socket released."""
+        self._live.discard(connection)
         if self._gone is not None and not self._live and not self._gone.done():
             self._gone.set_result(None)
 

@@ -165,11 +165,21 @@ def test_what_is_odd_is_flagged(raw: dict[str, Any], expected: Usage, flag: str)
     assert (expected, (flag,)) == (reading.usage, reading.flags)
 
 
-_NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-5, 500), st.floats(), st.text(max_size=3), st.integers())
-_NAMES = st.sampled_from(
-    [*module._BESIDE, *module._PROMPT_DETAILS, *module._COMPLETION_DETAILS, "cached_tokens_details", "x"]
+_NUMBERS = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 500), st.floats(), st.text(max_size=3), st.integers()
 )
-_FLAT = st.dictionaries(_NAMES, st.one_of(_NUMBERS, st.dictionaries(_NAMES, _NUMBERS, max_size=3)), max_size=6)
+_NAMES = st.sampled_from(
+    [
+        *module._BESIDE,
+        *module._PROMPT_DETAILS,
+        *module._COMPLETION_DETAILS,
+        "cached_tokens_details",
+        "x",
+    ]
+)
+_FLAT = st.dictionaries(
+    _NAMES, st.one_of(_NUMBERS, st.dictionaries(_NAMES, _NUMBERS, max_size=3)), max_size=6
+)
 _ANY_USAGE = st.dictionaries(
     st.one_of(
         _NAMES,
@@ -191,7 +201,14 @@ def test_no_usage_object_gives_a_negative_count(raw: dict[str, Any]) -> None:
     assert all(count >= 0 for count in reading.usage.nonzero().values())
 
 
-@given(st.integers(0, 90), st.integers(0, 90), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+@given(
+    st.integers(0, 90),
+    st.integers(0, 90),
+    st.integers(0, 99),
+    st.integers(0, 99),
+    st.integers(0, 99),
+    st.integers(0, 99),
+)
 def test_the_buckets_add_up(
     prompt: int, completion: int, cached: int, written: int, audio: int, reasoning: int
 ) -> None:

@@ -1,0 +1,153 @@
+"""What the ledger alone costs: processor time, latency and transactions of a hold and its settlement.
+
+``python -m bench.ledger [--url sqlite:///FILE | postgresql://…] [--durability full] [--seconds N]``
+prints one line for each number of calls at once.
+"""
+
+import argparse
+import asyncio
+import resource
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import uvloop
+
+from proxy.core.budgets import Budget, Scope, Window
+from proxy.core.call import AttemptRecord, CallRecord, Key, Outcome, Principal, Team, new_call_id
+from proxy.core.money import NANO_PER_USD
+from proxy.core.pricing import ChargeLine
+from proxy.core.reservation import Hold, HoldRequest, Settlement
+from proxy.core.usage import Usage, UsageSource
+from proxy.ledger.base import LedgerOptions
+from proxy.ledger.memory import MemoryLedger
+from proxy.ledger.postgres import PostgresLedger
+from proxy.ledger.sqlite import SqliteLedger
+from proxy.store import migrate
+from proxy.store.engine import Database
+
+CALLER = Principal(Key("k1", "search-prod", Team("search", "acme")), user="ann")
+USAGE = Usage(input=900, output=100)
+CHARGE = (ChargeLine("input", 900, "250"), ChargeLine("output", 100, "2000"))
+
+
+def call(*attempts: AttemptRecord) -> CallRecord:
+    """A call as the data path makes one."""
+    return CallRecord(
+        id=new_call_id(),
+        started_at_us=time.time_ns() // 1000,
+        team="search",
+        organisation="acme",
+        key_id="k1",
+        key="search-prod",
+        user="ann",
+        workflow="",
+        run="",
+        tags=(),
+        endpoint="chat.completions",
+        model_requested="gpt-5-mini",
+        stream=False,
+        status=200,
+        outcome=Outcome.COMPLETED,
+        attempts=attempts,
+    )
+
+
+def attempt(**values: Any) -> AttemptRecord:
+    """A request to an upstream."""
+    return AttemptRecord(1, "openai", "gpt-5-mini", time.time_ns() // 1000, 0, **values)
+
+
+async def one_call(ledger: Any, latencies: tuple[list[float], list[float]]) -> None:
+    """Hold, and settle."""
+    began = time.perf_counter()
+    asked = HoldRequest(CALLER, call(attempt()), 2_000_000, 450_000, "gpt-5-mini")
+    hold = await ledger.reserve(asked)
+    assert isinstance(hold, Hold)  # noqa: S101 - the budget is large
+    held = time.perf_counter()
+    ended = attempt(
+        status=200,
+        model_served="gpt-5-mini-2026-08-07",
+        upstream_call_id="chatcmpl-1234567890",
+        usage=USAGE,
+        usage_source=UsageSource.PROVIDER,
+        usage_raw='{"prompt_tokens":900,"completion_tokens":100,"total_tokens":1000}',
+        cost_nano=425_000,
+        charge=CHARGE,
+        price_source="pricebook",
+        price_version="2026-11-01",
+    )
+    record = asked.record
+    settled = CallRecord(
+        *(getattr(record, f) for f in record.__struct_fields__[:-1]), attempts=(ended,)
+    )
+    await ledger.settle(Settlement(settled, CALLER, hold, "gpt-5-mini"))
+    latencies[0].append(held - began)
+    latencies[1].append(time.perf_counter() - held)
+
+
+async def measure(ledger: Any, at_once: int, seconds: float) -> str:
+    """So many calls at once for a time."""
+    latencies: tuple[list[float], list[float]] = ([], [])
+    stop_at = time.perf_counter() + seconds
+
+    async def work() -> None:
+        while time.perf_counter() < stop_at:
+            await one_call(ledger, latencies)
+
+    transactions = ledger.stats.transactions
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(at_once)))
+    after, took = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - began
+    calls = len(latencies[0])
+    cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / calls
+    each = (ledger.stats.transactions - transactions) / calls
+    return (
+        f"{at_once:>7}  {calls / took:>8.0f}  {1e6 * cpu:>8.1f}  {each:>8.3f}"
+        f"  {_shown(latencies[0])}  {_shown(latencies[1])}"
+    )
+
+
+def _shown(latencies: list[float]) -> str:
+    ordered = sorted(latencies)
+    p50, p99 = statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
+    return f"{1e3 * p50:>8.2f} {1e3 * p99:>8.2f}"
+
+
+async def main(url: str, durability: str, seconds: float, at_once: list[int]) -> None:
+    """Print the table."""
+    options = LedgerOptions(durability=durability, answer_timeout_s=10)
+    ledger: Any = MemoryLedger(options=options)
+    if url != "memory":
+        database = Database(url)
+        await migrate.upgrade(database)
+        kind = SqliteLedger if database.is_sqlite else PostgresLedger
+        ledger = kind(database, options)
+    await ledger.start()
+    limit = 1_000_000 * NANO_PER_USD
+    await ledger.sync_budgets(
+        [
+            Budget("team", Scope.TEAM, "search", limit, Window.MONTH),
+            Budget("day", Scope.TEAM, "search", limit, Window.DAY),
+        ]
+    )
+    print(f"{url.split(':', maxsplit=1)[0]}, {durability}: two budgets over each call")
+    print("at once   calls/s   µs cpu   txn/call  hold p50/p99 ms  settle p50/p99 ms")
+    for number in at_once:
+        print(await measure(ledger, number, seconds), flush=True)
+    if problems := await ledger.verify():
+        raise SystemExit("\n".join(problems))
+    await ledger.stop()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--durability", default="normal", choices=["normal", "full"])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 64, 1000])
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        where = chosen.url or f"sqlite:///{folder}/bench.db"
+        uvloop.run(main(where, chosen.durability, chosen.seconds, chosen.at_once))

@@ -1,0 +1,116 @@
+"""``farebox check``: what it finds before a service is started."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """Knows one key."""
+
+    def do_GET(self) -> None:
+        """The models, for whoever has the key."""
+        known = self.headers.get("authorization") == "Bearer good"
+        self.send_response(200 if known and self.path == "/v1/models" else 401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Not here."""
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    """A provider on a socket."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def verdict(cli: Cli, what: str) -> tuple[str, str, int]:
+    done = cli("check", "--format", "json")
+    [row] = [row for row in done.rows if row["what"].startswith(what)]
+    return row["verdict"], row["detail"], done.code
+
+
+def configure(cli: Cli, text: str) -> None:
+    with cli.config.open("a") as config:
+        config.write(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected", "detail"),
+    [
+        ("good", "ok", "reached in"),
+        ("bad", "problem", "refuses the api_key"),
+        ("", "note", "no api_key"),
+    ],
+)
+def test_an_upstream_is_asked_with_its_key(
+    cli: Cli, provider: str, key: str, expected: str, detail: str
+) -> None:
+    """A key that the provider refuses is a problem; that none is set may be meant."""
+    configure(cli, f'upstreams: {{main: {{base_url: "{provider}", api_key: "{key}"}}}}\n')
+
+    found, told, code = verdict(cli, "upstream main")
+
+    assert (found, code) == (expected, int(expected == "problem"))
+    assert detail in told
+
+
+def test_an_upstream_that_is_not_there_is_a_problem(cli: Cli) -> None:
+    configure(
+        cli,
+        'upstreams: {gone: {base_url: "http://127.0.0.1:1/v1", api_key: "sk-secret-0123456789"}}\n',
+    )
+
+    found, told, code = verdict(cli, "upstream gone")
+
+    assert (found, code) == ("problem", 1)
+    assert "127.0.0.1:1 can't be reached" in told
+    assert "sk-secret" not in told
+
+
+def test_models_without_a_price_are_named(cli: Cli, provider: str) -> None:
+    """They would be refused under a blocking budget."""
+    configure(
+        cli,
+        f'upstreams: {{main: {{base_url: "{provider}", api_key: good, price_provider: openai}}}}\n',
+    )
+    configure(cli, "models: [{name: fast, targets: [main/gpt-5-mini, main/my-model]}]\n")
+
+    found, told, _ = verdict(cli, "prices")
+
+    assert (found, told) == ("note", "nothing gives a price for main/my-model")
+
+
+def test_a_database_that_is_behind_is_noted(cli: Cli) -> None:
+    """``serve`` brings it up to date by itself."""
+    cli("db", "upgrade")
+
+    assert verdict(cli, "database")[0] == "ok"
+
+
+def test_a_database_that_does_not_answer_is_a_problem(cli: Cli) -> None:
+    cli.config.write_text('database: "postgresql://user:secret@127.0.0.1:1/farebox"\n')
+
+    found, _, code = verdict(cli, "database")
+    done = cli("check")
+
+    assert (found, code) == ("problem", 1)
+    assert "secret" not in done.out
+
+
+def test_a_table_is_the_form_for_people(cli: Cli) -> None:
+    done = cli("check")
+
+    assert done.code == 0
+    assert "vocabulary o200k_base" in done.out

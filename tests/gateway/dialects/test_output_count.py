@@ -1,0 +1,81 @@
+"""Counting tokens of text that arrives in pieces."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gateway.dialects.output_count import OutputCount
+from tests.gateway.dialects.chunks import letters, pretokens
+
+_WORDS = st.sampled_from(
+    [
+        " a",
+        "a",
+        "Bc",
+        " ",
+        "  ",
+        "\n",
+        ".",
+        ", ",
+        "'s",
+        "é",
+        "。",
+        "的",
+        "1",
+        " 23",
+        "_",
+        "?!",
+        "😀",
+    ]
+)
+_PIECES = st.lists(st.lists(_WORDS, max_size=4).map("".join), max_size=30)
+
+
+@given(_PIECES, st.sets(st.integers(0, 30)))
+def test_counting_often_gives_what_counting_once_gives(pieces: list[str], asked: set[int]) -> None:
+    """To the token, though what was counted is folded into a number: no fold splits a token."""
+    output = OutputCount(pretokens)
+
+    for i, piece in enumerate(pieces):
+        output.add("0.content", piece)
+        if i in asked:
+            assert pretokens("".join(pieces[: i + 1])) == output.tokens()
+
+    assert pretokens("".join(pieces)) == output.tokens() == output.at_least()
+
+
+@given(_PIECES, st.sets(st.integers(0, 30)))
+def test_the_bounds_hold(pieces: list[str], asked: set[int]) -> None:
+    """Before and after counting there is never more than ``at_most``, and never less than ``at_least``."""
+    output = OutputCount(pretokens)
+
+    for i, piece in enumerate(pieces):
+        output.add(f"{i % 2}.content", piece)
+        at_most = output.at_most
+        if i in asked:
+            assert output.at_least() <= output.tokens() <= at_most
+            assert output.tokens() <= output.at_most
+
+
+@pytest.mark.parametrize("piece", ["word ", "x", "的", "  "])
+def test_memory_is_flat(piece: str) -> None:
+    """Also where no place to fold is found; then the count may be off by some, and says so."""
+    output = OutputCount(pretokens)
+
+    for _ in range(300):
+        output.add("0.content", piece * 1000)
+
+    kept = sum(len(text) for run in output._runs.values() for text in run)
+    assert kept <= 66_000
+    assert output.at_least() <= pretokens(piece * 300_000) <= output.tokens()
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    output = OutputCount(letters)
+    output.add("0", "abc")
+
+    twin = output.copy()
+    twin.add("0", "de")
+    twin.add("1", "f")
+
+    assert (output.tokens(), twin.tokens()) == (3, 6)

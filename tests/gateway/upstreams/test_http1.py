@@ -1,0 +1,186 @@
+"""What our own client promises beyond the contract: its second attempt and early answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from proxy.core.errors import UpstreamFailed, UpstreamUnreachable
+from proxy.gateway.upstreams.base import Timeouts
+from proxy.gateway.upstreams.http1 import Http1Client
+from tests.contract.upstream_server import (
+    OK,
+    Peer,
+    answering,
+    body_of,
+    exchange,
+    post,
+    serving,
+    until,
+)
+
+Connect = Callable[..., Http1Client]
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+# The second attempt
+
+
+async def dying_on_reuse(peer: Peer) -> None:
+    """Close while the second request is on its way."""
+    await peer.request()
+    await peer.send(OK)
+    await peer.request()
+
+
+async def test_a_connection_that_dies_at_the_moment_of_use_is_replaced(connect: Connect) -> None:
+    async with serving(dying_on_reuse) as server:
+        client = connect(server.url)
+        bodies = [(await exchange(client, post()))[2] for _ in range(3)]
+
+    assert bodies == [b"ok"] * 3
+    assert [len(server.peers), len(server.requests)] == [3, 5]
+
+
+async def test_a_request_is_sent_twice_at_most(connect: Connect) -> None:
+    """One that kills its upstream must not go round every connection there is."""
+
+    async def script(peer: Peer) -> None:
+        received = await peer.request()
+        while received.body != b"deadly":
+            await peer.send(OK)
+            received = await peer.request()
+
+    async with serving(script) as server:
+        client = connect(server.url, max_connections=4)
+        await asyncio.gather(*(exchange(client, post()) for _ in range(4)))
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await client.send(post(b"deadly"))
+
+    assert caught.value.sent is True
+    assert [one.body for one in server.requests].count(b"deadly") == 2
+    assert repr(client) == "<Http1Client [active: 0, idle: 3, waiting: 0]>"
+
+
+async def test_a_streamed_body_is_never_sent_twice(connect: Connect) -> None:
+    async with serving(dying_on_reuse) as server:
+        client = connect(server.url)
+        await exchange(client, post())
+        with pytest.raises(UpstreamUnreachable):
+            await client.send(post(pieces(b"once")))
+
+    assert len(server.requests) == 2
+
+
+# Early answers
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_early_answer_is_delivered_though_nobody_takes_the_rest(
+    connect: Connect, streamed: bool
+) -> None:
+    """The sending stops, the body is closed, and the connection too once the answer was read."""
+    closed, go_on = 0, asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            while True:
+                yield bytes(1 << 20)
+        finally:
+            closed += 1
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(HEAD + b"12345")
+        await go_on.wait()
+        await peer.send(b"67890")
+        await asyncio.Event().wait()
+
+    async with serving(script, receive_buffer=65_536) as server:
+        client = connect(server.url)
+        response = await client.send(post(body() if streamed else bytes(64 << 20)))
+        closed_then = closed
+        first = await response.read()
+        go_on.set()
+        rest = await body_of(response)
+
+    assert [first, rest] == [b"12345", b"67890"]
+    assert closed_then == int(streamed)
+    assert repr(client) == "<Http1Client [active: 0, idle: 0, waiting: 0]>"
+
+
+async def test_an_early_answer_ends_a_body_that_never_comes(connect: Connect) -> None:
+    """Though the client who makes the body says nothing more."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.Event().wait()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(OK)
+        await peer.hold()
+
+    async with serving(script) as server:
+        status, _, answer = await exchange(connect(server.url), post(body()))
+
+    assert (status, answer) == (200, b"ok")
+
+
+@pytest.mark.parametrize("turn", range(6))
+async def test_an_early_answer_survives_a_reset(connect: Connect, turn: int) -> None:
+    """A server that closes with unread bytes resets; what it said before still counts."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        for _ in range(turn):
+            await peer.receive()
+        await peer.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
+
+    async with serving(script) as server:
+        status, _, body = await exchange(connect(server.url), post(bytes(32 << 20)))
+
+    assert (status, body) == (413, b"big")
+
+
+async def test_a_slow_body_is_not_the_upstreams_fault(connect: Connect) -> None:
+    """The first-byte time-out waits for the client to bring its body."""
+    loop = asyncio.get_running_loop()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        later = loop.time() + 0.3
+        await until(lambda: loop.time() > later)
+        yield b"two"
+
+    async with serving(answering(OK)) as server:
+        client = connect(server.url, timeouts=Timeouts(first_byte=0.1))
+        status, _, _ = await exchange(client, post(body()))
+
+    assert status == 200
+    assert server.requests[0].body == b"onetwo"
+
+
+# Limits
+
+
+async def test_bytes_between_chunks_are_bounded(connect: Connect) -> None:
+    """Nothing of endless trailers or extensions ever reaches a reader who could slow them down."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
+        while True:
+            await peer.send(b"x-trailer: " + b"a" * 10_000 + b"\r\n")
+
+    async with serving(script) as server:
+        response = await connect(server.url).send(post())
+        assert await response.read() == b"abc"
+        with pytest.raises(UpstreamFailed, match="between two chunks"):
+            await response.read()
