@@ -53,9 +53,13 @@ async def _problem(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    message = (
-        f"{request.method} {request.url.path}: {error.detail}; /admin/docs lists what there is"
+    path = request.url.path
+    hint = (
+        "/admin/docs lists what there is"
+        if path.startswith("/admin/")
+        else "calls go to /v1/… (an SDK's base_url ends in /v1), the admin API is at /admin/v1"
     )
+    message = f"{request.method} {path}: {error.detail}; {hint}"
     headers = dict(error.headers) if error.headers else None
     return Problem(error.status_code, "not_found", message, headers=headers).response()
 

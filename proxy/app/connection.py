@@ -9,6 +9,7 @@ import asyncio
 import socket
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.core.errors import HeadTooLarge, InvalidRequest, Refusal
@@ -16,6 +17,8 @@ from proxy.gateway.dialects.errors import openai_error
 
 LONGEST_TARGET: Final = 32 * 1024  # bytes of path and query; the parser counts in 16 bits
 _BETWEEN: Final = -1  # no head is being read
+_LINGER_S: Final = 2.0
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 class Connection(HttpToolsProtocol):
@@ -25,6 +28,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._max_head_bytes = max_head_bytes
         self._head_bytes = _BETWEEN
+        self._resuming = False  # the head being read is not the client's
+        self._ended = False  # nothing more is read
         self._problem: Refusal | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -34,15 +39,23 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, but not a head without end."""
-        super().data_received(data)
+        if self._ended:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._end(self._problem or InvalidRequest("This is no HTTP/1.1 request."))
         if self._head_bytes == _BETWEEN:
             return
         self._head_bytes += len(data)
         if self._head_bytes > self._max_head_bytes:
-            self._problem = HeadTooLarge(
-                f"The request's headers are longer than {self._max_head_bytes} bytes."
-            )
-            self.send_400_response("")
+            most = self._max_head_bytes
+            self._end(HeadTooLarge(f"The request's headers are longer than {most} bytes."))
+
+    # What the parser finds
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -56,28 +69,59 @@ class Connection(HttpToolsProtocol):
             self._problem = HeadTooLarge(
                 f"The request's address is longer than {LONGEST_TARGET} bytes."
             )
-            raise ValueError  # ends the parsing; the answer is ``send_400_response``
+            raise ValueError  # ends the parsing
 
     def on_headers_complete(self) -> None:
         """The head is whole: from here on the application bounds what is read."""
         self._head_bytes = _BETWEEN
-        super().on_headers_complete()
+        if self._resuming:
+            self._resuming = False
+        else:
+            super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Say what is wrong and close; within an answer that is under way nothing can be said."""
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete:
-            problem = self._problem or InvalidRequest(f"{msg} This is no HTTP/1.1 request.")
-            self.transport.write(_answer(problem))
-        self.transport.close()
+    # What is not as usual
+
+    def _stay(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 where another protocol was offered, as Java's client does by default.
+
+        The parser has stopped at the body: a new one reads it, after a head that says how long it is.
+        """
+        framing = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] in _FRAMING]
+        self.cycle.more_body = True
+        self._resuming = True
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n", rest]))
+
+    def _end(self, problem: Refusal) -> None:
+        """Read no more: say why, unless requests are under way, which are answered first.
+
+        Closing while a client sends would reset the connection, and it might not see the answer: so
+        what it sends is read, and dropped, for a moment.
+        """
+        self._ended = True
+        self._head_bytes = _BETWEEN
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                cycle.keep_alive = False  # the connection ends with its answer
+                return
+            if cycle.response_started or self.pipeline:
+                self.transport.close()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(_answer(problem))
+        self.transport.write_eof()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            _LINGER_S, self.timeout_keep_alive_handler
+        )
 
 
-def _answer(refusal: Refusal) -> bytes:
-    body = openai_error(refusal)
-    reason = {431: "Request Header Fields Too Large"}.get(refusal.status, "Bad Request")
+def _answer(problem: Refusal) -> bytes:
+    body = openai_error(problem)
+    reason = {431: "Request Header Fields Too Large"}.get(problem.status, "Bad Request")
     head = (
-        f"HTTP/1.1 {refusal.status} {reason}\r\ncontent-type: application/json\r\n"
+        f"HTTP/1.1 {problem.status} {reason}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -10,7 +10,6 @@ import structlog
 
 from proxy.admin import AdminDeps, create_admin
 from proxy.app.data_path import Made, gateway_config
-from proxy.app.open_ledger import open_ledger
 from proxy.app.reload import watch_file
 from proxy.core.call import CallFinished
 from proxy.core.errors import ConfigurationError, LedgerError
@@ -19,6 +18,7 @@ from proxy.gateway.models import Models
 from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
 from proxy.gateway.routes import Routes
+from proxy.ledger import open_ledger
 from proxy.observe.logs import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
@@ -48,7 +48,7 @@ class House:
         self._workers = Workers(metrics_folder, self.metrics) if metrics_folder else None
         self.logs = Logs(settings.logging.format, settings.logging.level)
         self.database = Database(settings.database)
-        self.ledger = open_ledger(self.database, settings, self.metrics)
+        self.ledger = open_ledger(self.database, settings.ledger, self.metrics.ledger_committed)
         self.keys = KeyStore(self.database, settings.core_teams(), settings.accept_provider_keys)
         self._price_data = PriceData.load()
         self.tokenizer = Vocabulary()
@@ -69,7 +69,10 @@ class House:
         )
         self.admin = create_admin(self._admin_deps())
         self._run(self._refresh_keys())
-        self._run(self.tokenizer.load())  # so that the first stream need not wait for it
+        self.metrics.watch(
+            in_flight=lambda: self.pipeline.in_flight,
+            spool_rows=lambda: self.ledger.stats.spool_rows,
+        )
         if self._workers is not None:
             self._run(self._workers.write_forever())
 

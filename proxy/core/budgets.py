@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from proxy.core.call import Principal
@@ -143,8 +144,7 @@ def window_bounds(window: Window, timezone: str, at_us: int) -> tuple[int, int |
 # Admission
 
 
-@dataclass(frozen=True, slots=True)
-class WindowKey:
+class WindowKey(NamedTuple):
     """Names one window of one budget: the primary key of its row."""
 
     budget_id: str

@@ -74,7 +74,7 @@ class Principal(Struct, frozen=True):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-class AttemptRecord(Struct, frozen=True):
+class AttemptRecord(Struct, frozen=True, array_like=True):
     """One request that was sent upstream: a row of ``attempts``."""
 
     number: int  # 1, 2, … in the order they were sent
@@ -97,7 +97,7 @@ class AttemptRecord(Struct, frozen=True):
     flags: tuple[str, ...] = ()  # usage_inconsistent, cut_at_cap, …
 
 
-class CallRecord(Struct, frozen=True):
+class CallRecord(Struct, frozen=True, array_like=True):
     """One call of a client: a row of ``calls``. Counts and cost are the sums over its attempts."""
 
     id: str

@@ -16,7 +16,7 @@ class UsageSource(StrEnum):
     NONE = "none"  # the call is not metered
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, omit_defaults=True):
     """Counts of one attempt. No token is in two buckets; ``reasoning`` is not part of ``output`` here.
 
     Outside (rows, metrics, reports) the totals are shown: ``input_tokens`` is all input and

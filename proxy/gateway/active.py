@@ -59,7 +59,6 @@ class ActiveCall:
     body: bytes | AsyncIterator[bytes] = b""
     plan: Plan = NO_PLAN
     cap: Cap = NO_CAP
-    countable: bool = False  # its output can be counted as it comes, so that a cap can be watched
     hold: Hold | None = None
     amount_nano: int = 0
     estimate_nano: int = 0

@@ -1,6 +1,8 @@
 """Answers that Farebox gives itself, and the headers that it adds to an upstream's."""
 
-from proxy.core.call import CallRecord
+from collections.abc import Sequence
+
+from proxy.core.call import AttemptRecord
 from proxy.core.errors import Refusal
 from proxy.core.money import usd
 from proxy.gateway.active import ActiveCall
@@ -48,11 +50,14 @@ def relayed_headers(call: ActiveCall, upstream: Headers, *, keep_length: bool) -
     return headers
 
 
-def cost_headers(record: CallRecord) -> Headers:
-    """What the call cost, where that is known before the body."""
-    usage = record.usage
+def cost_headers(earlier: Sequence[AttemptRecord], last: AttemptRecord) -> Headers:
+    """What a call with these attempts cost, where that is known before the body."""
+    cost_nano, usage = last.cost_nano, last.usage
+    for attempt in earlier:
+        cost_nano += attempt.cost_nano
+        usage += attempt.usage
     return [
-        (b"x-farebox-cost-usd", usd(record.cost_nano).encode()),
+        (b"x-farebox-cost-usd", usd(cost_nano).encode()),
         (b"x-farebox-input-tokens", str(usage.input_tokens).encode()),
         (b"x-farebox-output-tokens", str(usage.output_tokens).encode()),
     ]

@@ -45,6 +45,7 @@ _NOT_FORWARDED = (
     }
 )
 _OWN_PREFIXES = (b"x-farebox-", b"x-forwarded-")
+_WATCHED_AFTER_S = 0.02  # how late it may be noticed that a client has left
 _IDENTITY = (b"accept-encoding", b"identity")
 
 
@@ -58,6 +59,7 @@ class Inbound:
     __slots__ = (
         "_consumed",
         "_receive",
+        "_watcher",
         "finished",
         "gone",
         "headers",
@@ -76,6 +78,7 @@ class Inbound:
         self.gone = False  # the client left before it had its answer
         self.finished = False  # the last byte of the answer was given to the server
         self._receive = receive
+        self._watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._consumed: asyncio.Event | None = None  # a body that streams: all of it was taken
 
     def text(self, name: bytes) -> str:
@@ -145,11 +148,24 @@ class Inbound:
             raise ClientLeft
         return message
 
-    async def watch(self, on_left: Callable[[], None]) -> None:
+    def watch(self, on_left: Callable[[], None]) -> None:
         """Set ``gone`` and call ``on_left`` when the client leaves before its answer is complete.
 
-        Runs as a task beside the relay; cancelled at the end of the call.
+        Until ``unwatch``. It is looked for a moment later, which most calls don't live to see: so
+        they need no task of their own for it.
         """
+        loop = asyncio.get_running_loop()
+        self._watcher = loop.call_later(_WATCHED_AFTER_S, self._start_watching, loop, on_left)
+
+    def unwatch(self) -> None:
+        """The call is over."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _start_watching(self, loop: asyncio.AbstractEventLoop, on_left: Callable[[], None]) -> None:
+        self._watcher = loop.create_task(self._see_off(on_left))
+
+    async def _see_off(self, on_left: Callable[[], None]) -> None:
         if self._consumed is not None:
             await self._consumed.wait()
         while (await self._receive())["type"] != "http.disconnect":

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from urllib.parse import unquote
 
 import orjson
 
@@ -43,7 +44,7 @@ class Models:
                 "Farebox can't reach its ledger. Try again in a moment."
             ) from error
         models = await self._models(self._pipeline.config, key)
-        wanted = call.inbound.path[len(b"/v1/models/") :].decode("utf-8", "replace")
+        wanted = unquote(call.inbound.path[len(b"/v1/models/") :].decode("latin-1"))
         call.answering = True
         extra = [(b"x-farebox-call-id", call.id.encode())]
         if not wanted:

@@ -24,6 +24,7 @@ from proxy.gateway.dialects.base import Watch
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.meter import LEFT, Meter
+from proxy.gateway.paths import check_path
 from proxy.gateway.ports import Keys, Ledger, Observer, Tokenizer
 from proxy.gateway.relay import Relay
 from proxy.gateway.reserve import Reservations
@@ -87,6 +88,7 @@ class Pipeline:
             call.secret = secret
 
     async def _accept(self, call: ActiveCall) -> None:
+        check_path(call.inbound.path)
         call.inbound.check_head(call.config.limits.max_header_bytes)
         call.body = await call.inbound.read_or_stream(
             call.config.limits.max_body_bytes, whole=call.metered
@@ -122,8 +124,6 @@ class Pipeline:
         )
         policy = key.team.on_over_cap or call.config.defaults.on_over_cap
         check_over_cap(facts.output_limit, call.cap, policy, facts.output_limit_name)
-        # An estimate is too high for most texts: by it, answers would be cut that keep to their cap.
-        call.countable = facts.stream and await self._ports.tokenizer.ready(facts.model)
         await self._cap_input(call, key.team.max_input_tokens, key.team.name)
 
     async def _cap_input(self, call: ActiveCall, limit: int | None, team: str) -> None:
@@ -142,14 +142,14 @@ class Pipeline:
 
     async def _serve(self, call: ActiveCall, send: Send) -> None:
         """Forward and relay, then settle, whatever ends them."""
-        watcher = self._watch(call)
+        call.inbound.watch(lambda: self._left(call))
         relay: Relay | None = None
         failure: UpstreamFailed | None = None
         call.task = asyncio.current_task()
         try:
             call.interruptible = True
             attempt, response = await self._forwarder.forward(call)
-            relay = Relay(call, attempt, response, self._meter)
+            relay = Relay(call, attempt, response, self._meter, self._may_drain)
             await relay.run(send)
         except UpstreamFailed as error:
             failure = error
@@ -161,7 +161,7 @@ class Pipeline:
             call.task.uncancel()
         finally:
             call.interruptible = False
-            watcher.cancel()
+            call.inbound.unwatch()
             self._settle(call, _outcome(call, failure), relay)
         if failure is not None and not call.answering and not call.client_left:
             await answers.refuse(send, call.dialect, failure, call.id)
@@ -175,24 +175,28 @@ class Pipeline:
 
     # A client that leaves
 
-    def _watch(self, call: ActiveCall) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(call.inbound.watch(lambda: self._left(call)))
-
     def _left(self, call: ActiveCall) -> None:
         """Drain a stream within its upstream's bounds, else end it.
 
         What is not streamed is always finished: the provider bills it whole.
         """
-        upstream = call.attempt.upstream if call.attempt else None
         if call.metered and not call.facts.stream:
             return
-        drains = call.metered and upstream is not None and upstream.drain
-        if upstream is None or not drains or self._draining >= upstream.max_draining:
+        if not self._may_drain(call):
             call.interrupt()
-            return
-        self._draining += 1
-        loop = asyncio.get_running_loop()
-        call.drain_timer = loop.call_later(upstream.drain_s, call.interrupt)
+
+    def _may_drain(self, call: ActiveCall) -> bool:
+        """Whether the rest of a stream is read for its usage; from now on, only so long."""
+        upstream = call.attempt.upstream if call.attempt else None
+        if upstream is None or not call.metered or not upstream.drain:
+            return False
+        if call.drain_timer is None:
+            if self._draining >= upstream.max_draining:
+                return False
+            self._draining += 1
+            loop = asyncio.get_running_loop()
+            call.drain_timer = loop.call_later(upstream.drain_s, call.interrupt)
+        return True
 
     # Settle and observe
 

@@ -39,8 +39,8 @@ class Keys(Protocol):
 class Tokenizer(Protocol):
     """Counts tokens with the model's own vocabulary (o200k for a model that nobody knows)."""
 
-    async def ready(self, model: str) -> bool:
-        """Whether the model's vocabulary is there, loading it if need be; without it all is estimated."""
+    def ready(self, model: str) -> bool:
+        """Whether the model's vocabulary is in memory. Where it is not, it will be soon, if there is one."""
 
     def counter(self, model: str) -> Callable[[str], int]:
         """Counts short texts at once, on the event loop. Never raises."""

@@ -6,6 +6,7 @@ is read first, so that its cost can be said in its headers.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from proxy.core.call import AttemptRecord, Outcome
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
@@ -14,6 +15,7 @@ from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scanner, Watch
 from proxy.gateway.inbound import Send
 from proxy.gateway.meter import LEFT, Meter
+from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
 
 _MAX_BUFFERED = 1024 * 1024  # bytes of a JSON answer that is read before its head is sent
@@ -23,25 +25,32 @@ class Relay:
     """Passes one answer on. ``error`` says afterwards how it broke, if it did."""
 
     def __init__(
-        self, call: ActiveCall, attempt: Attempt, response: UpstreamResponse, meter: Meter
+        self,
+        call: ActiveCall,
+        attempt: Attempt,
+        response: UpstreamResponse,
+        meter: Meter,
+        may_drain: Callable[[ActiveCall], bool],
     ) -> None:
         self.call = call
         self.attempt = attempt
         self.response = response
         self.error = ""
         self._meter = meter
+        self._may_drain = may_drain
         self._measured: AttemptRecord | None = None
         self.streamed = _is_event_stream(response)
-        self.scanner = self._scanner(meter.tokenizer.counter)
+        self.scanner = self._scanner(meter.tokenizer)
 
-    def _scanner(self, counter: Callable[[str], Callable[[str], int]]) -> Scanner:
+    def _scanner(self, tokenizer: Tokenizer) -> Scanner:
         call, attempt = self.call, self.attempt
-        cap = call.cap.tokens if call.countable else None
+        cap, model = call.cap.tokens, call.facts.model
         watch = Watch(
             streamed=self.streamed,
             strip_usage=attempt.patch.include_usage,
             output_cap=None if cap is None else cap * call.facts.choices,
-            count=counter(call.facts.model),
+            count=tokenizer.counter(model),
+            ready=partial(tokenizer.ready, model),
         )
         return call.dialect.scanner(call.facts, watch)
 
@@ -83,8 +92,8 @@ class Relay:
         # Counting a long prompt suspends; it must not be cut short by a client that leaves.
         self.call.interruptible = False
         attempt = await self.measured()
-        record = self.call.record((*self.call.attempts, attempt))
-        await self._start(send, known=True, extra=answers.cost_headers(record))
+        extra = answers.cost_headers(self.call.attempts, attempt)
+        await self._start(send, known=True, extra=extra)
         await self._send_last(send, b"".join(parts))
 
     async def _start(
@@ -107,12 +116,23 @@ class Relay:
             out = scanner.feed(data)
             if out and not inbound.gone:
                 await _send_part(send, out)
-            if scanner.scan.cut:
-                break
+            if scanner.cut:
+                await self._after_cut(send)
+                return
         rest = scanner.finish()
         self.call.interruptible = False
         if not inbound.gone:
             await self._send_last(send, rest)
+
+    async def _after_cut(self, send: Send) -> None:
+        """End the client's answer here; read on where the provider bills what it goes on to generate."""
+        if not self.call.inbound.gone:
+            await self._send_last(send, b"")
+        if self._may_drain(self.call):
+            while data := await self.response.read():
+                self.scanner.feed(data)
+        self.call.interruptible = False
+        self.scanner.finish()
 
     async def _send_last(self, send: Send, body: bytes) -> None:
         # Said first: once the answer is complete, some servers report its end as the client leaving.
@@ -121,11 +141,13 @@ class Relay:
 
     def _broke(self, failure: UpstreamFailed) -> None:
         self.error = "timeout" if isinstance(failure, UpstreamTimeout) else "truncated"
-        self.call.outcome = Outcome.UPSTREAM_FAILED
+        if not self.call.inbound.finished:
+            self.call.outcome = Outcome.UPSTREAM_FAILED
 
     def cut_short(self) -> None:
-        """The client left, and the rest of the answer was not waited for."""
-        self.error = LEFT
+        """The client left, or had all it was to get, and the rest of the answer was not waited for."""
+        if self.call.client_left:
+            self.error = LEFT
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:

@@ -5,10 +5,11 @@ import structlog
 from proxy.core.errors import NotFound, Refusal, ShuttingDown
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall
-from proxy.gateway.dialects.registry import DIALECTS, UNMETERED
+from proxy.gateway.dialects.registry import UNMETERED
 from proxy.gateway.inbound import ClientLeft, Inbound, Receive, Scope, Send
 from proxy.gateway.models import Models
 from proxy.gateway.own_calls import OwnCalls
+from proxy.gateway.paths import METERED
 from proxy.gateway.pipeline import Pipeline
 
 _log = structlog.get_logger("farebox.gateway")
@@ -41,9 +42,6 @@ _KNOWN = frozenset(
 )
 
 
-_METERED = {b"/v1/" + name.replace(".", "/").encode(): d for name, d in DIALECTS.items()}
-
-
 class Routes:
     """The ASGI application of ``/v1`` and ``/farebox/v1``."""
 
@@ -61,7 +59,7 @@ class Routes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
         inbound = Inbound(scope, receive)
-        dialect = _METERED.get(inbound.path) if inbound.method == "POST" else None
+        dialect = METERED.get(inbound.path) if inbound.method == "POST" else None
         call = ActiveCall(
             config=self._pipeline.config,
             inbound=inbound,

@@ -54,6 +54,7 @@ class Reserve:
     since: float = 0.0  # the loop's time when it was asked
     forced: bool = False
     owner: str = ""  # "" is this process
+    cover: Cover | None = None  # found for each transaction anew
     kept: bool = False  # its caller went on without the answer: it is not to be given back
 
 
@@ -64,6 +65,7 @@ class Settle:
     settlement: Settlement
     answer: asyncio.Future[Any] | None = None
     since: float = 0.0
+    cover: Cover | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.core.budgets import Refused, WindowKey, WindowState, decide, window_bounds
-from proxy.core.call import CallRecord, Principal
-from proxy.core.reservation import Hold
+from proxy.core.call import CallRecord
+from proxy.core.reservation import Hold, Settlement
 from proxy.ledger import rows
 from proxy.ledger.base import Answer, Lose, Note, Operation, Reserve, Settle
 from proxy.ledger.codec import decode, encode, principal_of
@@ -72,43 +72,52 @@ class Writes:
 def touched(
     operations: Iterable[Operation], covers: Covers, ground: Ground
 ) -> dict[WindowKey, Place]:
-    """Every window that the operations may change; ``ground`` has the holds and the settled calls."""
-    found: dict[WindowKey, Place] = {}
-    for operation in operations:
-        cover = _cover(operation, covers, ground)
-        if cover is not None:
-            for place in cover.places:
-                found[place.key] = place
-    for hold in ground.holds.values():
-        for key in hold.windows:
-            if key not in found and (stored := covers.budgets.get(key.budget_id)) is not None:
+    """Every window that the operations may change; ``ground`` has the holds and the settled calls.
+
+    Finds the cover of each operation, for the batch.
+    """
+    found = {_cover(operation, covers, ground): None for operation in operations}
+    places = {place.key: place for cover in found for place in cover.places}
+    for windows in {hold.windows for hold in ground.holds.values()}:
+        for key in windows:
+            if key not in places and (stored := covers.budgets.get(key.budget_id)) is not None:
                 budget = stored.budget
                 at_us = key.starts_at * 1_000_000
                 _, resets_at = window_bounds(budget.window, budget.timezone, at_us)
-                found[key] = Place(key, budget, resets_at, counted=True)
-    return found
+                places[key] = Place(key, budget, resets_at, counted=True)
+    return places
 
 
-def _cover(operation: Operation, covers: Covers, ground: Ground) -> Cover | None:
+def _cover(operation: Operation, covers: Covers, ground: Ground) -> Cover:
+    cover = NOWHERE
     if isinstance(operation, Settle):
         end = operation.settlement
-        return covers.of(end.principal, end.model, end.record.started_at_us)
-    if isinstance(operation, Reserve):
+        cover = covers.of(end.principal, end.model, end.record.started_at_us)
+        operation.cover = cover
+    elif isinstance(operation, Reserve):
         request = operation.request
-        if request.exempt:
-            return None
-        return covers.of(request.principal, request.model, request.record.started_at_us)
-    if isinstance(operation, Note):
+        if not request.exempt:
+            cover = covers.of(request.principal, request.model, request.record.started_at_us)
+        operation.cover = cover
+    elif isinstance(operation, Note):
         earlier = ground.settled.get(operation.record.id)
-        return _cover_of(operation.record, earlier.model, covers) if earlier else None
-    hold = ground.holds.get(operation.call_id)
-    if isinstance(operation, Lose) and hold is not None:
-        return _cover_of(decode(hold.record), hold.model, covers)
-    return None
+        if earlier is not None:
+            cover = _cover_of(operation.record, earlier.model, covers)
+    elif isinstance(operation, Lose):
+        hold = ground.holds.get(operation.call_id)
+        if hold is not None:
+            cover = _cover_of(decode(hold.record), hold.model, covers)
+    return cover
 
 
 def _cover_of(record: CallRecord, model: str, covers: Covers) -> Cover:
     return covers.of(principal_of(record), model, record.started_at_us)
+
+
+@dataclass(slots=True)
+class _Group:
+    windows: list[WindowState]
+    changed: bool = False
 
 
 class Batch:
@@ -128,6 +137,7 @@ class Batch:
         self._owner = owner
         self._now_us = now_us
         self._policy = policy
+        self._groups: dict[tuple[WindowKey, ...], _Group] = {}
         self.writes = Writes()
 
     def decide(self, operations: Iterable[Operation]) -> Writes:
@@ -136,10 +146,9 @@ class Batch:
         for operation in operations:
             answer: Answer = None
             if isinstance(operation, Settle):
-                end = operation.settlement
-                self._settle(end.record, end.model, end.principal)
+                self._settle(operation.settlement, operation.cover or NOWHERE)
             elif isinstance(operation, Reserve):
-                answer = self._reserve(operation)
+                answer = self._reserve(operation, operation.cover or NOWHERE)
             elif isinstance(operation, Note):
                 self._note(operation.record)
             elif isinstance(operation, Lose):
@@ -147,32 +156,41 @@ class Batch:
             else:
                 self._end_hold(operation.call_id)
             answers.append(answer)
+        for group in self._groups.values():
+            if group.changed:
+                for window in group.windows:
+                    self.writes.windows[window.key] = window
         return self.writes
+
+    def _group(self, keys: tuple[WindowKey, ...]) -> "_Group":
+        """The windows of many calls alike, looked up once. A removed budget's are left out."""
+        group = self._groups.get(keys)
+        if group is None:
+            found = self._ground.windows
+            group = self._groups[keys] = _Group([found[key] for key in keys if key in found])
+        return group
 
     # The operations
 
-    def _reserve(self, operation: Reserve) -> Hold | Refused | None:
+    def _reserve(self, operation: Reserve, cover: Cover) -> Hold | Refused | None:
         request = operation.request
         record = request.record
         if operation.forced and self._is_known(record.id):
             return None
-        cover = NOWHERE
-        if not request.exempt:
-            cover = self._covers.of(request.principal, request.model, record.started_at_us)
-        windows = [self._ground.windows[key] for key in cover.keys]
+        group = self._group(cover.keys)
         amount = request.amount_nano
         warnings: tuple[str, ...] = ()
         if not operation.forced:
             verdict = decide(
-                windows, amount, unpriced=request.unpriced, unbounded=request.unbounded
+                group.windows, amount, unpriced=request.unpriced, unbounded=request.unbounded
             )
             if isinstance(verdict, Refused):
                 return verdict
             amount, warnings = verdict.amount_nano, verdict.warnings
         if amount:
-            for window in windows:
+            group.changed = True
+            for window in group.windows:
                 window.held_nano += amount
-                self.writes.windows[window.key] = window
         self._ground.holds[record.id] = OpenHold(amount, cover.keys)
         self.writes.holds_made[record.id] = (
             record.id,
@@ -186,14 +204,15 @@ class Batch:
         )
         return Hold(record.id, amount, cover.keys, warnings)
 
-    def _settle(self, record: CallRecord, model: str, principal: Principal) -> None:
+    def _settle(self, settlement: Settlement, cover: Cover) -> None:
+        record = settlement.record
         if self._end_hold(record.id) is None:
             earlier = self._ground.settled.get(record.id)
             if earlier is not None:
                 if earlier.record is None:
                     return  # settled before
                 self._undo(earlier.record, earlier.model)
-        self._write(record, model, principal)
+        self._write(record, settlement.model, cover)
 
     def _note(self, record: CallRecord) -> None:
         call_id = record.id
@@ -206,7 +225,8 @@ class Batch:
             # It was swept while its process could not be heard. It goes on, and so does its row.
             again = lost(record, earlier.record.cost_nano)
             self._undo(earlier.record, earlier.model)
-            self._write(again, earlier.model, principal_of(again), provisional=True)
+            cover = _cover_of(again, earlier.model, self._covers)
+            self._write(again, earlier.model, cover, provisional=True)
 
     def _lose(self, call_id: str) -> None:
         hold = self._end_hold(call_id)
@@ -214,7 +234,8 @@ class Batch:
             return  # another process was faster, or its own came back
         charge = charge_of(self._policy, hold.amount_nano, hold.estimate_nano)
         record = lost(decode(hold.record), charge)
-        self._write(record, hold.model, principal_of(record), provisional=True)
+        cover = _cover_of(record, hold.model, self._covers)
+        self._write(record, hold.model, cover, provisional=True)
 
     # What they are made of
 
@@ -230,15 +251,14 @@ class Batch:
             self.writes.holds_ended.append(call_id)
             self.writes.holds_noted.pop(call_id, None)
         if hold.amount_nano:
-            for key in hold.windows:
-                window = self._ground.windows.get(key)
-                if window is not None:  # else its budget was removed
-                    window.held_nano -= hold.amount_nano
-                    self.writes.windows[key] = window
+            group = self._group(hold.windows)
+            group.changed = True
+            for window in group.windows:
+                window.held_nano -= hold.amount_nano
         return hold
 
     def _write(
-        self, record: CallRecord, model: str, principal: Principal, *, provisional: bool = False
+        self, record: CallRecord, model: str, cover: Cover, *, provisional: bool = False
     ) -> None:
         """The rows of a call, and its charge on every window it falls in."""
         sums = rows.totals(record)
@@ -246,7 +266,6 @@ class Batch:
         self.writes.attempts[record.id] = [rows.attempt_row(record, a) for a in record.attempts]
         self._count(record, sums, 1)
         if sums.cost_nano:
-            cover = self._covers.of(principal, model, record.started_at_us)
             self._charge(cover, sums.cost_nano)
         self._ground.settled[record.id] = Settled(record if provisional else None, model)
 
@@ -259,16 +278,17 @@ class Batch:
             self._charge(_cover_of(record, model, self._covers), -sums.cost_nano)
 
     def _charge(self, cover: Cover, cost_nano: int) -> None:
-        for key in cover.keys:
-            window = self._ground.windows[key]
+        group = self._group(cover.keys)
+        group.changed = True
+        for window in group.windows:
             budget = window.budget
-            if budget.blocks:
-                before = max(window.spent_nano - budget.limit_nano, 0)
-                after = max(window.spent_nano + cost_nano - budget.limit_nano, 0)
-                if after != before:
-                    window.overdraft_nano = max(window.overdraft_nano + after - before, 0)
-            window.spent_nano += cost_nano
-            self.writes.windows[key] = window
+            spent = window.spent_nano
+            window.spent_nano = spent + cost_nano
+            over = max(spent, spent + cost_nano) - budget.limit_nano
+            if over > 0 and budget.blocks:
+                before = max(spent - budget.limit_nano, 0)
+                after = max(spent + cost_nano - budget.limit_nano, 0)
+                window.overdraft_nano = max(window.overdraft_nano + after - before, 0)
 
     def _count(self, record: CallRecord, sums: rows.Totals, sign: int) -> None:
         _add(self.writes.rollups, rows.rollup_key(record), rows.rollup_counts(record, sums), sign)

@@ -38,9 +38,9 @@ class Place:
     counted: bool  # False: the window is older than the budget; its rows are to be counted first
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cover:
-    """All the windows that a call falls in."""
+    """All the windows that a call falls in. Calls alike share one."""
 
     places: tuple[Place, ...] = ()
     keys: tuple[WindowKey, ...] = field(init=False)

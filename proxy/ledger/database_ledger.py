@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 
 from proxy.core.budgets import Budget, Refused, WindowKey
@@ -31,6 +32,7 @@ from proxy.ledger.views import budget_views, current_starts
 from proxy.ledger.washing import wash
 from proxy.store.engine import Database
 
+_log = structlog.get_logger("farebox.ledger")
 _SIGNS_A_LEASE = 3
 _SWEEPS_A_LEASE = 2
 
@@ -218,8 +220,18 @@ class DatabaseLedger:
             dead = await self._find_dead(now_us)
             if not dead:
                 break
-            await asyncio.gather(*(self.ask(Lose(call_id)) for call_id in dead))
-            swept += len(dead)
+            ends = await asyncio.gather(
+                *(self.ask(Lose(call_id)) for call_id in dead), return_exceptions=True
+            )
+            done = ends.count(None)
+            swept += done
+            for call_id, end in zip(dead, ends, strict=True):
+                if isinstance(end, Unwritable):
+                    _log.error("hold_not_swept", call=call_id, reason=str(end))
+                elif end is not None:
+                    raise end
+            if not done:
+                break  # what is left is stuck, and was told
         self.stats.swept += swept
         return swept
 

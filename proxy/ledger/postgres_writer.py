@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import asyncpg
+from msgspec import MsgspecError
 
 from proxy.core.budgets import WindowKey, WindowState
 from proxy.core.call import Outcome
@@ -57,6 +58,7 @@ _AGAIN = (
 _POISON = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
+    MsgspecError,
     OverflowError,
     TypeError,
     ValueError,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
+from msgspec import json
 
 from proxy.core.call import AttemptRecord, CallRecord, CapSource, Outcome
 from proxy.core.pricing import ChargeLine
@@ -19,6 +19,11 @@ ROLLUP_KEY = tuple(c.name for c in rollups.primary_key)
 ROLLUP_COUNTS = tuple(c.name for c in rollups.columns if not c.primary_key)
 PRINCIPAL_KEY = tuple(c.name for c in rollups_by_principal.primary_key)
 PRINCIPAL_COUNTS = tuple(c.name for c in rollups_by_principal.columns if not c.primary_key)
+
+_json = json.Encoder().encode
+_usage = json.Decoder(Usage).decode
+_charge = json.Decoder(tuple[ChargeLine, ...]).decode
+_tags = json.Decoder(dict[str, str]).decode
 
 _NO_ATTEMPT = AttemptRecord(0, "", "", 0, 0)
 _HOUR_US = 3_600_000_000
@@ -39,16 +44,22 @@ class Totals(NamedTuple):
 
 def totals(record: CallRecord) -> Totals:
     """Sum the record up, once for all its rows."""
-    usage = record.usage
+    attempts = record.attempts
+    if len(attempts) != 1:
+        usage, cost = record.usage, record.cost_nano
+    else:
+        usage, cost = attempts[0].usage, attempts[0].cost_nano
     if usage is EMPTY:
-        return Totals(0, 0, 0, 0, 0, record.cost_nano)
+        return Totals(0, 0, 0, 0, 0, cost)
+    cached = usage.cached_tokens
+    written = usage.cache_write_tokens
     return Totals(
-        usage.input_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
+        usage.input + cached + written + usage.audio_input + usage.image_input,
+        cached,
+        written,
         usage.output_tokens,
         usage.reasoning,
-        record.cost_nano,
+        cost,
     )
 
 
@@ -65,7 +76,7 @@ def call_row(record: CallRecord, model: str, sums: Totals) -> Row:
         record.user,
         record.workflow,
         record.run,
-        orjson.dumps(dict(record.tags)).decode() if record.tags else "",
+        _json(dict(record.tags)).decode() if record.tags else "",
         record.endpoint,
         model,
         record.model_requested,
@@ -110,11 +121,11 @@ def attempt_row(call: CallRecord, attempt: AttemptRecord) -> Row:
         attempt.status,
         attempt.duration_us,
         attempt.first_byte_us,
-        orjson.dumps(usage.nonzero()).decode() if usage is not EMPTY else "",
+        _json(usage).decode() if usage is not EMPTY else "",
         str(attempt.usage_source),
         attempt.usage_raw,
         attempt.cost_nano,
-        orjson.dumps([tuple(line) for line in attempt.charge]).decode() if attempt.charge else "",
+        _json(attempt.charge).decode() if attempt.charge else "",
         attempt.price_source,
         attempt.price_version,
         attempt.error,
@@ -201,7 +212,7 @@ def record_from(call: Fields, tries: Sequence[Fields]) -> CallRecord:
 
 def tags_from(text: str) -> tuple[tuple[str, str], ...]:
     """The tags of a row."""
-    return tuple(orjson.loads(text).items()) if text else ()
+    return tuple(_tags(text).items()) if text else ()
 
 
 def _attempt_from(row: Fields) -> AttemptRecord:
@@ -216,11 +227,11 @@ def _attempt_from(row: Fields) -> AttemptRecord:
         status=row["status"],
         model_served=row["model_served"],
         upstream_call_id=row["upstream_call_id"],
-        usage=Usage(**orjson.loads(usage)) if usage else EMPTY,
+        usage=_usage(usage) if usage else EMPTY,
         usage_source=UsageSource(row["usage_source"]),
         usage_raw=row["usage_raw"],
         cost_nano=row["cost_nano"],
-        charge=tuple(ChargeLine(*line) for line in orjson.loads(charge)) if charge else (),
+        charge=_charge(charge) if charge else (),
         price_source=row["price_source"],
         price_version=row["price_version"],
         error=row["error"],

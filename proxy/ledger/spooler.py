@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
+from msgspec import MsgspecError
 
 from proxy.ledger.base import Operation
 from proxy.ledger.spool import SUFFIX, Spool, SpoolError, left_behind
@@ -114,7 +115,7 @@ def _read(spool: Spool, start: int) -> tuple[list[Operation], int]:
     for entry in spool.read(start):
         try:
             operations.append(operation_of(entry.payload))
-        except (ValueError, TypeError, KeyError) as error:
+        except MsgspecError as error:
             _log.error("spool_entry_unreadable", file=str(spool.path), reason=str(error))
         start = entry.end
         if len(operations) >= _READ_AT_ONCE:

@@ -4,7 +4,10 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
+
+from msgspec import MsgspecError
 
 from proxy.core.budgets import WindowKey, WindowState
 from proxy.core.call import CallRecord, Outcome
@@ -26,11 +29,13 @@ from proxy.ledger.base import (
 from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, touched
 from proxy.ledger.codec import decode_windows
 from proxy.ledger.cover import Covers, Place
+from proxy.ledger.rows import Row
 from proxy.store.engine import Database, is_busy, prepare_sqlite
 
 BUSY_S = 2.0  # how long the writers of other processes are waited for
 WINDOWS_KNOWN = 50_000  # kept in memory between batches
 _NAP_S = 0.0005
+_CHUNKS = (64, 16, 4, 1)  # rows of one insert: few sizes, so that few statements are kept
 _COUNTED_AGAIN = 3  # how often a batch may find a window that is older than its budget
 
 # What one operation's values can do to a whole batch: then each is tried on its own.
@@ -39,6 +44,7 @@ POISON = (
     sqlite3.DataError,
     sqlite3.InterfaceError,
     sqlite3.ProgrammingError,
+    MsgspecError,
     OverflowError,
     TypeError,
     ValueError,
@@ -222,7 +228,7 @@ class SqliteWriter:
         if lost := [(o.call_id,) for o in batch if isinstance(o, Lose)]:
             many(statements.DELETE_HOLD, lost)
         if writes.holds_made:
-            many(statements.INSERT_HOLD, writes.holds_made.values())
+            self._insert(statements.INSERT_HOLD, list(writes.holds_made.values()))
         if writes.holds_noted:
             many(statements.NOTE_HOLD, [(t, c) for c, t in writes.holds_noted.items()])
         if writes.windows:
@@ -245,9 +251,17 @@ class SqliteWriter:
             many(statements.DELETE_ATTEMPTS, undone)
             many(statements.DELETE_CALL, undone)
         if writes.calls:
-            many(statements.INSERT_CALL, writes.calls.values())
-            many(
-                statements.INSERT_ATTEMPT, [a for tries in writes.attempts.values() for a in tries]
-            )
+            self._insert(statements.INSERT_CALL, list(writes.calls.values()))
+            tries = [row for tries in writes.attempts.values() for row in tries]
+            self._insert(statements.INSERT_ATTEMPT, tries)
             many(statements.ADD_ROLLUP, [(*k, *n) for k, n in writes.rollups.items()])
             many(statements.ADD_BY_PRINCIPAL, [(*k, *n) for k, n in writes.by_principal.items()])
+
+    def _insert(self, statement: str, found: list[Row]) -> None:
+        """Insert many rows in few steps: at each step the thread lets the event loop run first."""
+        start = 0
+        for size in _CHUNKS:
+            while len(found) - start >= size:
+                chunk = chain.from_iterable(found[start : start + size])
+                self._connection.execute(statements.for_rows(statement, size), tuple(chunk))
+                start += size

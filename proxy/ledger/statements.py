@@ -66,6 +66,13 @@ WINDOW = (
 )
 
 
+@lru_cache(maxsize=256)
+def for_rows(insert: str, count: int) -> str:
+    """An insert of one row as an insert of so many: one step of SQLite, not one for each row."""
+    head, marks = insert.split(" VALUES ", 1)
+    return f"{head} VALUES {', '.join([marks] * count)}"
+
+
 @lru_cache(maxsize=2048)
 def end_holds(count: int) -> str:
     """Delete so many holds, and say what they held."""

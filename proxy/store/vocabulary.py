@@ -76,11 +76,12 @@ class Vocabulary:
         """Whether the vocabulary is there, loading it if need be. Blocks; for checks."""
         return self._encoder(encoding) is not None
 
-    async def ready(self, model: str) -> bool:
-        """Whether texts of this model are counted and not estimated; waits for the first load."""
+    def ready(self, model: str) -> bool:
+        """Whether texts of this model are counted by now, and not estimated; where not, loads soon."""
         name = encoding_name(model)
         if name not in self._encoders:
-            await self.load(name)
+            self._load_soon(name)
+            return False
         return self._encoders[name] is not None
 
     def close(self) -> None:

@@ -245,14 +245,27 @@ async def test_the_whole_takes_too_long(connect: Connect) -> None:
 async def test_a_slow_reader_is_not_the_upstreams_fault(connect: Connect) -> None:
     """The idle time-out runs only while somebody waits for the upstream."""
     loop = asyncio.get_running_loop()
-    async with serving(stalling(HEAD + b"abc")) as server:
-        response = await connect(server.url, timeouts=Timeouts(idle=0.02)).send(post())
-        later = loop.time() + 0.06
-        await until(lambda: loop.time() > later)
-        seen = await response.read()
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for part in (HEAD, b"abc", b"defg"):
+            await peer.send(part)
+            await go_on.wait()
+            go_on.clear()
+        await peer.hold()
+
+    async with serving(script) as server:
+        response = await connect(server.url, timeouts=Timeouts(idle=0.1)).send(post())
+        seen = b""
+        for _ in range(2):
+            go_on.set()
+            seen += await response.read()
+            later = loop.time() + 0.3
+            await until(lambda later=later: loop.time() > later)  # type: ignore[misc] # bound now
         await response.aclose()
 
-    assert seen == b"abc"
+    assert seen == b"abcdefg"
 
 
 async def test_an_upstream_that_takes_no_bytes_is_too_slow(connect: Connect) -> None:

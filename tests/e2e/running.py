@@ -31,14 +31,17 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
-def config(upstream: str, folder: Path, **changes: Any) -> Config:
-    """A small configuration; ``changes`` replace its sections. Teams that keys name are added."""
+def config(upstream: str, folder: Path, *, sim: Config | None = None, **changes: Any) -> Config:
+    """A small configuration; ``changes`` replace its sections, ``sim`` adds to the upstream's.
+
+    Teams that keys name are added. ``{simulator}`` in a base_url is the simulator's address.
+    """
     base: Config = {
         "database": f"sqlite:///{folder}/farebox.db",
         "admin_token": ADMIN,
         "ledger": {"hold_wait_s": 1},
         "upstreams": {
-            "sim": {"preset": "openai", "base_url": f"{upstream}/v1", "api_key": SIMULATED}
+            "sim": {"preset": "openai", "base_url": "{simulator}/v1", "api_key": SIMULATED}
         },
         "models": [{"match": "*", "upstream": "sim"}],
         "teams": [
@@ -61,6 +64,9 @@ def config(upstream: str, folder: Path, **changes: Any) -> Config:
         "server": {"port": 0},
     }
     document = base | copy.deepcopy(changes)
+    document["upstreams"]["sim"] |= sim or {}
+    for made in document["upstreams"].values():
+        made["base_url"] = made["base_url"].replace("{simulator}", upstream)
     for team in {key["team"] for key in document["keys"]} - {t["name"] for t in document["teams"]}:
         document["teams"].append({"name": team})
     return document
@@ -97,13 +103,18 @@ class Running:
 
     async def only_call(self) -> Row:
         """The row of the one call that was made, once it is over."""
-        await eventually(self._is_idle)
+        await self.is_idle()
         rows = await self.calls()
         assert len(rows) == 1, rows
         return rows[0]
 
-    async def _is_idle(self) -> bool:
-        return self.app.house.pipeline.in_flight == 0
+    async def is_idle(self) -> None:
+        """Wait until no call is under way, also none whose client is gone."""
+
+        async def idle() -> bool:
+            return self.app.house.pipeline.in_flight == 0
+
+        await eventually(idle)
 
     async def row(self, call_id: str, key: str = KEY) -> Row:
         """A call's row as its own key sees it."""
@@ -248,4 +259,5 @@ async def running(
             farebox(folder, document, template) as (url, app),
             httpx.AsyncClient(base_url=url, timeout=30) as client,
         ):
+            await app.house.tokenizer.load()  # else the first calls would be estimated
             yield Running(url, upstream, app, heard, client)

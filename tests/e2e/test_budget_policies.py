@@ -45,7 +45,7 @@ async def test_a_warn_budget_lets_through_and_warns(start: Start) -> None:
         assert await run.verify() == []
     assert nano(budget["spent_usd"]) == invoiced > 500_000
     assert budget["on_exceed"] == "warn"
-    assert 'farebox_budget_spent_usd{' in metrics
+    assert "farebox_budget_spent_usd{" in metrics
 
 
 async def test_a_call_counts_in_every_window_it_falls_in(start: Start) -> None:
@@ -229,7 +229,9 @@ async def test_unbounded_calls_by_the_budgets_policy(
     """``allow`` holds what the body bounds, ``reserve_usd`` so much more; the charge is the provider's."""
     async with start(teams=search({"limit_usd": 1, "unbounded": policy})) as run:
         answer = await image(run)
-        plain = await run.chat(model="gpt-4o", max_tokens=50, messages=[{"role": "user", "content": [IMAGE[0]]}])
+        plain = await run.chat(
+            model="gpt-4o", max_tokens=50, messages=[{"role": "user", "content": [IMAGE[0]]}]
+        )
         with_image, without = await run.calls()
         invoiced = sum(line["cost_nano"] for line in await run.invoice())
         assert await run.settled_cleanly() == invoiced

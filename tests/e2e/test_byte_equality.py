@@ -193,7 +193,12 @@ async def test_what_is_only_passed_through_goes_both_ways_as_it_is(run: Running)
         ("GET", "/v1/files?limit=2&after=a%20b&after=c", "", b""),
         ("DELETE", "/v1/files/file-1", "", b""),
         ("POST", "/v1/files", "multipart/form-data; boundary=x", multipart),
-        ("PUT", "/v1/containers/%E2%82%AC%2Fx;p=1/files", "application/octet-stream", b"\x00" * 70_000),
+        (
+            "PUT",
+            "/v1/containers/%E2%82%AC%2Fx;p=1/files",
+            "application/octet-stream",
+            b"\x00" * 70_000,
+        ),
         ("PATCH", "/v1/unknown-endpoint", "application/json", b'{"a" : 1,  "a":2}  '),
         ("POST", "/v1/responses", "application/json; charset=utf-8", b"not json"),
         ("OPTIONS", "/v1/files", "", b""),
@@ -254,7 +259,11 @@ async def sent_upstream(start: Start, body: bytes, **changes: Any) -> bytes:
 
 async def test_without_a_cap_the_upstream_gets_the_clients_bytes(start: Start) -> None:
     """Where nothing is to be changed nothing is: space, order, escapes and numbers included."""
-    for more in (b"", b', "max_tokens" : 5', b', "stream":true,"stream_options":{"include_usage" : true}'):
+    for more in (
+        b"",
+        b', "max_tokens" : 5',
+        b', "stream":true,"stream_options":{"include_usage" : true}',
+    ):
         body = ODD % more
 
         assert body == await sent_upstream(start, body)
@@ -303,7 +312,11 @@ async def test_no_credential_and_no_header_of_ours_goes_upstream(start: Start) -
         ("proxy-authorization", "Basic of-the-client"),
         ("accept-encoding", "gzip, br"),
     ]
-    kept = [("user-agent", "test/1"), ("openai-organization", "org"), ("x-stainless-lang", "python")]
+    kept = [
+        ("user-agent", "test/1"),
+        ("openai-organization", "org"),
+        ("x-stainless-lang", "python"),
+    ]
     async with recorder(ANSWER) as upstream:
         base = {"preset": "openai", "base_url": f"{upstream.url}/v1", "api_key": "sk-of-ours"}
         async with start(upstreams={"sim": base}) as run:

@@ -92,17 +92,13 @@ async def test_the_cap_is_written_where_the_model_takes_it(
 
 async def test_an_upstream_can_have_a_parameter_of_its_own(start: Start) -> None:
     """``cap_parameter`` of the upstream decides where the client said nothing."""
-    async with start() as usual:
-        upstream = {
-            "preset": "openai",
-            "base_url": f"{usual.upstream}/v1",
-            "api_key": "sk-simulated",
-            "cap_parameter": "max_completion_tokens",
-        }
-        async with start(**capped(team=20), upstreams={"sim": upstream}) as run:
-            await run.chat(LONG)
-        assert usual.heard.bodies[0]["max_completion_tokens"] == 20
-        assert "max_tokens" not in usual.heard.bodies[0]
+    sim = {"cap_parameter": "max_completion_tokens"}
+    async with start(**capped(team=20), sim=sim) as run:
+        await run.chat(LONG)
+        body = run.heard.bodies[0]
+    assert {name: body[name] for name in body if name.startswith("max_")} == {
+        "max_completion_tokens": 20
+    }
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -172,7 +168,7 @@ async def streamed(run: Running, prompt: str, **body: Any) -> list[Row]:
     return [orjson.loads(event.removeprefix("data: ")) for event in events[:-1]]
 
 
-@pytest.mark.parametrize("pace", ["", ",event_ms=1", ",split=1"])
+@pytest.mark.parametrize("pace", [",event_ms=1", ",split=event", ",split=1"])
 async def test_a_stream_past_its_cap_is_cut(start: Start, pace: str) -> None:
     """An upstream that ignores the parameter is ended at the cap, as if it had ended there itself."""
     prompt = f"[[sim: output_tokens=60,ignore_max_tokens{pace}]]"
@@ -187,8 +183,39 @@ async def test_a_stream_past_its_cap_is_cut(start: Start, pace: str) -> None:
     assert row["output_tokens"] == 20
     assert row["usage_source"] == "counted"
     assert (row["outcome"], row["status"]) == ("completed", 200)
-    assert "cut_at_cap" in attempt["flags"]
-    assert attempt["flags"].count("cut_at_cap") == 1
+    assert attempt["flags"] == ["cut_at_cap"]
+
+
+async def test_what_is_cut_is_drained_where_all_of_it_is_billed(start: Start) -> None:
+    """The client has its answer at the cap; the row has what the provider bills in the end."""
+    prompt = "[[sim: output_tokens=60,ignore_max_tokens,event_ms=5]]"
+    async with start(**capped(team=20), sim={"on_client_leave": "drain"}) as run:
+        chunks = await streamed(run, prompt)
+        assert await run.invoice() == []  # it has not finished yet
+        assert len(spoken(chunks).split()) == 20
+        assert (await run.chat("Hello")).status_code == 200  # the connection is free already
+        await run.is_idle()
+        (line,) = [i for i in await run.invoice() if i["stream"]]
+        (row,) = [r for r in await run.calls() if r["stream"]]
+        assert await run.verify() == []
+    assert as_billed(row) == as_invoiced(line)
+    assert (row["outcome"], row["output_tokens"]) == ("completed", 60)
+
+
+async def test_draining_what_is_cut_has_an_end(start: Start) -> None:
+    """After ``drain_s`` the provider is left; the row has what was counted."""
+    prompt = "[[sim: output_tokens=60,ignore_max_tokens,event_ms=1,stall_after_events=40]]"
+    async with start(**capped(team=20), sim={"on_client_leave": "drain", "drain_s": 0.1}) as run:
+        await streamed(run, prompt)
+        row = await run.only_call()
+        (attempt,) = await run.attempts(row["id"])
+        assert await run.verify() == []
+    assert (row["outcome"], row["output_tokens"], row["usage_source"]) == (
+        "completed",
+        20,
+        "counted",
+    )
+    assert attempt["error"] == ""
 
 
 async def test_a_cut_stream_has_the_usage_that_was_asked_for(start: Start) -> None:

@@ -65,6 +65,10 @@ class Scan(Struct):
     cut: bool = False  # the output ran past its cap and was ended by us
 
 
+def _always() -> bool:
+    return True
+
+
 class Watch(Struct, frozen=True):
     """How one answer is to be watched."""
 
@@ -72,6 +76,7 @@ class Watch(Struct, frozen=True):
     strip_usage: bool  # we asked for usage and the client did not: hide it again
     output_cap: int | None  # tokens, all choices together; cut a stream past it; None: never
     count: Callable[[str], int]  # tokens of a text in the model's vocabulary
+    ready: Callable[[], bool] = _always  # whether it counts by now, and does not estimate
 
 
 class Scanner(Protocol):

@@ -160,8 +160,8 @@ def _refuse_doubtful_names(body: bytes, document: Json) -> None:
         if quoted is None:
             if not name.islower() and (ours := name.casefold()) in _DECISIVE:
                 raise InvalidRequest(f"'{name[:64]}' must be written '{ours}'.", param=ours)
-        elif not doubtful and body.find(quoted) != body.rfind(quoted):
-            doubtful = True  # the second may be nested, or a value
+        elif not doubtful and body.rfind(quoted, 0, body.rfind(quoted)) >= 0:
+            doubtful = True  # the other may be nested, or a value
     if doubtful:
         _refuse_repeated(splice.members(body), _DECISIVE)
 
@@ -219,7 +219,7 @@ def _wants_usage(body: bytes, document: Json) -> bool:
     if body.find(b'"include_usage"') != body.rfind(b'"include_usage"') or b"\\u00" in body:
         span = splice.Object(body).locate(b"stream_options")
         if span:
-            found = splice.members(body, span.start)
+            found = splice.members(body, span[0])
             _refuse_repeated(found, ("include_usage",), "stream_options.")
     value = options.get("include_usage")
     if value is not None and type(value) is not bool:

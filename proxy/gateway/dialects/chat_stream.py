@@ -28,6 +28,7 @@ _OTHER_VOCABULARY = re.compile(
 )
 _OWN_STEPS = ("model ", "server tool ")  # reasons why a request is not bounded
 _MOST_KEPT = 32 * 1024  # bytes that wait to be read
+_LATER = 2_048  # bytes until it is asked again whether the vocabulary is there
 _WORTH_WAITING = 1024  # bytes
 _BEFORE_TEXT = b'"content":"'
 _LONG_EVENT = 4 * 1024  # bytes; while a longer one comes in, it is looked at ever more rarely
@@ -138,7 +139,9 @@ class StreamScanner:
             self._most -= new.count(self._envelope) * len(self._envelope)
         left = self._cap - self._output.at_most - self._most
         if left < _WORTH_WAITING:
-            return False
+            if self._watch.ready():
+                return False
+            left = _LATER  # an estimate must not cut an answer that keeps to its cap
         self._room = min(_MOST_KEPT, self._kept_bytes + left)
         return True
 
@@ -169,7 +172,7 @@ class StreamScanner:
 
     def _count(self, block: bytes, relayed: int | None = None) -> "_Crossing | None":
         """Count the text of whole events. With ``relayed``, stop at the event that crosses the cap."""
-        cap = None if relayed is None else self._cap
+        cap = None if relayed is None or not self._watch.ready() else self._cap
         if self._facts.choices == 1 and (plain := plain_text(block)) is not None:
             text, size = plain
             if cap is None or self._output.at_most + size <= cap:

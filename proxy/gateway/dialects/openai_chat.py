@@ -12,6 +12,7 @@ from proxy.gateway.dialects.chat_stream import StreamScanner
 from proxy.gateway.dialects.chat_text import prompt_text
 from proxy.gateway.dialects.errors import openai_error
 
+_OPENING_BRACE: Final = ord("{")
 _LIMITS: Final = (b"max_completion_tokens", b"max_tokens")
 
 
@@ -54,8 +55,8 @@ class OpenAIChat:
 
 def _set_model(body: bytes, found: splice.Object, model: str, edits: list[splice.Edit]) -> None:
     span = found.locate(b"model")
-    if span is not None and orjson.loads(body[span.start : span.end]) != model:
-        edits.append(splice.Edit(*span, orjson.dumps(model)))
+    if span is not None and orjson.loads(body[slice(*span)]) != model:
+        edits.append((*span, orjson.dumps(model)))
 
 
 def _set_cap(
@@ -73,18 +74,18 @@ def _set_cap(
         span = found.locate(name)
         if span is None:
             continue
-        limit = orjson.loads(body[span.start : span.end])
+        limit = orjson.loads(body[slice(*span)])
         if limit is None:
             empty[name] = span
             continue
         limited = True
         if limit > cap:
-            edits.append(splice.Edit(*span, b"%d" % cap))
+            edits.append((*span, b"%d" % cap))
     if limited:
         return
     name = (patch.cap_parameter or _cap_parameter(body, found, patch)).encode()
     if name in empty:
-        edits.append(splice.Edit(*empty[name], b"%d" % cap))
+        edits.append((*empty[name], b"%d" % cap))
     else:
         added.append(b'"%b":%d' % (name, cap))
 
@@ -93,7 +94,7 @@ def _cap_parameter(body: bytes, found: splice.Object, patch: Patch) -> str:
     if patch.model is not None:
         return chat_request.cap_parameter(patch.model)
     span = found.locate(b"model")
-    return chat_request.cap_parameter(orjson.loads(body[span.start : span.end]) if span else "")
+    return chat_request.cap_parameter(orjson.loads(body[slice(*span)]) if span else "")
 
 
 def _ask_for_usage(
@@ -103,12 +104,12 @@ def _ask_for_usage(
     if options is None:
         added.append(b'"stream_options":{"include_usage":true}')
         return
-    if body[options.start : options.start + 1] != b"{":  # null
-        edits.append(splice.Edit(*options, b'{"include_usage":true}'))
+    if body[options[0]] != _OPENING_BRACE:  # null
+        edits.append((*options, b'{"include_usage":true}'))
         return
-    for member in splice.members(body, options.start):
+    for member in splice.members(body, options[0]):
         if member.name == "include_usage":
             if body[slice(*member.value)] != b"true":
-                edits.append(splice.Edit(*member.value, b"true"))
+                edits.append((*member.value, b"true"))
             return
     edits.append(splice.insertion(body, b'"include_usage":true', options))

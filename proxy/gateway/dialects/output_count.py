@@ -6,6 +6,7 @@ from collections.abc import Callable
 _WORD_END = re.compile(r"[^\W_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
 _LOOK_BACK = 512  # characters in which a place to cut is looked for
 _MOST_KEPT = 65_536  # characters of one run that are kept uncounted
+_UNSETTLED = 2  # tokens by which a word in pieces can be more than the whole one
 _MOST_RECOUNTED = 8_192  # characters that are counted again and again, for want of a place to fold
 
 
@@ -62,8 +63,14 @@ class OutputCount:
         return self._counted + sum(self._count("".join(run)) for run in self._runs.values() if run)
 
     def at_least(self) -> int:
-        """No more than the tokens so far, also where text was folded inside a word."""
-        return self.tokens() - 2 * self._loose
+        """No more than the tokens that the text will have with whatever follows it.
+
+        The last word may still grow, and then be fewer tokens than it is now ("hel" two, "hello" one);
+        the words before it are as they are.
+        """
+        tokens = self.tokens()
+        open_words = sum(1 for run in self._runs.values() if "".join(run).strip())
+        return max(self._counted + open_words, tokens - _UNSETTLED) - _UNSETTLED * self._loose
 
     def _fold(self, place: str, *, at_any_place: bool) -> None:
         text = "".join(self._runs[place])

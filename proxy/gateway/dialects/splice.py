@@ -22,19 +22,16 @@ _MEMBER = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"' + _S + rb":" + _S + _SCALAR + _S
 _FLAT_HEAD = re.compile(
     rb"[ \t\n\r]*+\{" + _S + rb"(?:" + _MEMBER + rb"," + _S + rb")*+", re.DOTALL
 )
-_VALUE = re.compile(_S + rb":" + _S)
-_FLAT_TAIL = re.compile(
-    _S + rb"(?:," + _S + _MEMBER + rb")*+\}[ \t\n\r]*+\Z",
+_SCALAR_VALUE = re.compile(_S + rb":" + _S + rb"(" + _SCALAR + rb")", re.DOTALL)
+_SCALARS_TO_END = re.compile(
+    _SCALAR_VALUE.pattern + _S + rb"(?:," + _S + _MEMBER + rb")*+\}[ \t\n\r]*+\Z",
     re.DOTALL,
 )
 _ESCAPED_LETTER = re.compile(rb"\\u00[567][0-9a-fA-F]")  # could spell a letter or _ of a name
 
 
-class Span(NamedTuple):
-    """Where a value stands: ``text[start:end]``."""
-
-    start: int
-    end: int
+Span = tuple[int, int]  # where a value stands: text[start:end]
+Edit = tuple[int, int, bytes]  # put these bytes in the place of text[start:end]
 
 
 class Member(NamedTuple):
@@ -43,14 +40,6 @@ class Member(NamedTuple):
     name: str
     start: int
     value: Span
-
-
-class Edit(NamedTuple):
-    """Put ``text`` in the place of ``[start, end)``."""
-
-    start: int
-    end: int
-    text: bytes
 
 
 class RepeatedMember(ValueError):
@@ -79,7 +68,7 @@ def members(text: bytes, start: int = 0) -> list[Member]:
             raise ValueError("a name was expected")
         value = _skip_space(text, _expect(text, _skip_space(text, name.end()), b":"))
         end = value_end(text, value)
-        found.append(Member(_decoded(name.group()), at, Span(value, end)))
+        found.append(Member(_decoded(name.group()), at, (value, end)))
         at = _skip_space(text, end)
     return found
 
@@ -124,17 +113,15 @@ def insertion(text: bytes, addition: bytes, span: Span | None = None) -> Edit:
     """
     close = text.rindex(b"}", *span) if span else text.rindex(b"}")
     comma = b"" if text[_before(text, close)] in b"{" else b","
-    return Edit(close, close, comma + addition)
+    return close, close, comma + addition
 
 
 def removal(text: bytes, found: list[Member], index: int) -> Edit:
     """The edit that takes one member away, with one comma and the white space after that."""
-    member = found[index]
+    _, start, (_, end) = found[index]
     if index:
-        return Edit(text.index(b",", found[index - 1].value.end), member.value.end, b"")
-    if len(found) > 1:
-        return Edit(member.start, found[1].start, b"")
-    return Edit(member.start, member.value.end, b"")
+        return text.index(b",", found[index - 1].value[1]), end, b""
+    return start, found[1].start if len(found) > 1 else end, b""
 
 
 def apply(text: bytes, edits: list[Edit]) -> bytes:
@@ -143,9 +130,9 @@ def apply(text: bytes, edits: list[Edit]) -> bytes:
         return text
     pieces: list[bytes] = []
     at = 0
-    for edit in sorted(edits, key=lambda e: e.start):
-        pieces += (text[at : edit.start], edit.text)
-        at = edit.end
+    for start, end, new in sorted(edits):
+        pieces += (text[at:start], new)
+        at = end
     pieces.append(text[at:])
     return b"".join(pieces)
 
@@ -167,15 +154,12 @@ def _plain_span(text: bytes, start: int, end: int) -> Span | None:
     The proof: the object that it is in ends with the text, with nothing but scalars in between, or
     begins with it likewise. A quote after ``{`` or ``,`` opens a string, and is never inside one.
     """
-    colon = _VALUE.match(text, end)
-    if colon is None or text[_before(text, start)] not in b"{,":
+    if text[_before(text, start)] not in b"{,":
         return None
-    try:
-        span = Span(colon.end(), value_end(text, colon.end()))
-    except ValueError:
-        return None
-    if _FLAT_TAIL.match(text, span.end) or _FLAT_HEAD.fullmatch(text, 0, start):
-        return span
+    if last := _SCALARS_TO_END.match(text, end):
+        return last.span(1)
+    if (value := _SCALAR_VALUE.match(text, end)) and _FLAT_HEAD.fullmatch(text, 0, start):
+        return value.span(1)
     return None
 
 

@@ -97,8 +97,7 @@ class UsageStrip:
         if whole.rfind(b'"usage"') < 0:
             self._dropped = False
             return whole
-        if whole.count(b"\n") == 2 * (whole.count(b"\n\ndata: ") + whole.startswith(b"data: ")):
-            # Each event is one data line.
+        if _is_one_line_each(whole):
             whole = _cut_nulls(whole)
             if whole.rfind(b'"usage"') < 0:
                 self._dropped = False
@@ -129,6 +128,14 @@ def _visible_event(event: bytes) -> bytes:
     if not _is_usage_only(chunk):
         return event
     return event[: len(event) - len(event.lstrip(b"\r\n"))]  # empty lines before it stay
+
+
+def _is_one_line_each(events: bytes) -> bool:
+    """Whether each event is one data line."""
+    found = events.count(b"\n")
+    if not events.startswith(b"data: "):
+        return False
+    return found == 2 or found == 2 + 2 * events.count(b"\n\ndata: ")  # noqa: PLR2004 - counts only where it must
 
 
 def _cut_nulls(events: bytes) -> bytes:

@@ -13,6 +13,7 @@ from proxy.core.errors import InvalidRequest
 from proxy.gateway.dialects.base import Patch, RequestFacts, Watch
 from proxy.gateway.dialects.openai_chat import OpenAIChat
 from proxy.gateway.dialects.usage import read_usage
+from proxy.store.vocabulary import Vocabulary
 from tests.gateway.dialects.chunks import asked, cut_every, pretokens, relayed
 
 _BESIDE = Path(__file__).parents[4] / "shared" / "exchanges"
@@ -50,8 +51,8 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and value > 0
 
 
-def watch(*, streamed: bool, strip: bool = False, cap: int | None = None) -> Watch:
-    return Watch(streamed=streamed, strip_usage=strip, output_cap=cap, count=pretokens)
+def watch(*, streamed: bool, strip: bool = False) -> Watch:
+    return Watch(streamed=streamed, strip_usage=strip, output_cap=None, count=pretokens)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -118,21 +119,25 @@ def test_an_unasked_recorded_stream_is_left_alone(exchanges: list[dict[str, Any]
 
 
 def test_no_recorded_stream_is_cut_at_what_it_was_billed_for(
-    exchanges: list[dict[str, Any]],
+    exchanges: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """With the cap at the billed output and room for a test's tokenizer, nothing is cut.
-
-    Groq's compound models show steps of their own that are not in the bill: no cap holds there.
-    """
+    """With the real vocabulary, and the cap at the very number of tokens that was billed."""
+    vocabulary = Vocabulary(tmp_path)
+    seen = 0
     for exchange in answers(exchanges, streamed=True):
         raw = last_usage(exchange)
-        if raw is None:
-            continue
-        body = exchange["response_text"].encode()
-        cap = 2 * read_usage(raw).usage.output_tokens + 20
-        facts = asked(model=exchange["request_json"].get("model", "gpt-4o"), stream=True)
-        scanner = CHAT.scanner(facts, watch(streamed=True, cap=cap))
-        assert body == relayed(scanner, cut_every(body, 100))
+        cap = read_usage(raw).usage.output_tokens if raw else 0
+        if cap:
+            model = exchange["request_json"].get("model", "gpt-4o")
+            watch = Watch(
+                streamed=True, strip_usage=False, output_cap=cap, count=vocabulary.counter(model)
+            )
+            scanner = CHAT.scanner(asked(model=model, stream=True), watch)
+            body = exchange["response_text"].encode()
+            assert body == relayed(scanner, cut_every(body, 700))
+            seen += 1
+    vocabulary.close()
+    assert seen > 100
 
 
 def test_every_recorded_request_is_read_and_can_be_patched(exchanges: list[dict[str, Any]]) -> None:
