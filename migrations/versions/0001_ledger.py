@@ -16,6 +16,7 @@ TABLES = (
     "keys",
     "budgets",
     "budget_windows",
+    "carried",
     "generations",
     "holds",
     "owners",
@@ -104,6 +105,15 @@ def _keys_and_budgets() -> None:
         _count("held_nano"),
         _count("overdraft_nano"),
         sa.PrimaryKeyConstraint("budget_id", "subject", "starts_at", name="pk_budget_windows"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "carried",
+        sa.Column("budget_id", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        _count("nano"),
+        sa.PrimaryKeyConstraint("budget_id", "subject", "starts_at", name="pk_carried"),
     )
     op.create_table(
         "generations",
@@ -125,6 +135,7 @@ def _under_way() -> None:
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("record", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("call_id", name="pk_holds"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "owners",
@@ -253,6 +264,7 @@ def _rollups() -> None:
         sa.PrimaryKeyConstraint(
             "day", "team", "key", "user", "workflow", name="pk_rollups_by_principal"
         ),
+        sqlite_with_rowid=False,
     )
 
 
@@ -261,10 +273,13 @@ def _corrections() -> None:
         "adjustments",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("call_id", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.Column("amount_nano", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
+        _text("price_source"),
         _text("price_version"),
+        _text("charge"),
         sa.PrimaryKeyConstraint("id", name="pk_adjustments"),
     )
     op.create_index("ix_adjustments_call_id", "adjustments", ["call_id"])

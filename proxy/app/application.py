@@ -1,5 +1,6 @@
 """The ASGI application: the data path first, everything else through the framework."""
 
+import gc
 from pathlib import Path
 
 import structlog
@@ -10,6 +11,7 @@ from proxy.gateway.inbound import Receive, Scope, Send
 from proxy.settings import Settings, load_settings
 
 _log = structlog.get_logger("farebox")
+_NEW_OBJECTS = 20_000  # between two looks at the youngest ones
 _DATA_PATH = ("/v1/", "/farebox/v1/")
 
 
@@ -25,7 +27,7 @@ class Application:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.house = House(settings, metrics_folder=metrics_folder)
-        self.failure = ""  # why it did not start
+        self.failure: FareboxError | None = None  # why it did not start
         self._config_path = config_path
         self._environment = environment or {}
 
@@ -48,14 +50,15 @@ class Application:
         try:
             await self.house.start()
         except FareboxError as error:
-            self.failure = str(error)
-            _log.error("not_started", problem=self.failure)
+            self.failure = error
+            _log.error("not_started", problem=str(error))
             await self.house.abandon()
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         if self._config_path is not None:
             path, environment = self._config_path, self._environment
             self.house.follow(path, lambda: load_settings(path, environment))
+        _spare_the_collector()
         server = self.house.settings.server
         _log.info(
             "started", host=server.host, port=server.port, ledger=self.house.settings.database_shown
@@ -64,3 +67,15 @@ class Application:
         await receive()
         await self.house.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from searching what lives as long as the process.
+
+    A call makes some hundred objects and no cycles that outlive it: reference counts free them. With
+    Python's own thresholds the collector would look through all the rest, again and again, for nothing:
+    it took a third of a call. What is made from here on is still searched, less often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 20, 100)

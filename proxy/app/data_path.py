@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from proxy.core.errors import ConfigurationError
 from proxy.core.pricing import PriceBook
 from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream
 from proxy.gateway.dialects.base import Quirks
@@ -20,13 +21,16 @@ def gateway_config(
 ) -> tuple[GatewayConfig, dict[str, Made]]:
     """The data path's configuration, and its upstreams beside what they were made from.
 
-    An upstream in ``kept`` whose settings did not change keeps its connections.
+    An upstream in ``kept`` whose settings did not change keeps its connections. Raises
+    ConfigurationError.
     """
     upstreams = {}
     for name, wanted in settings.upstreams.items():
         known = kept.get(name)
-        upstream = known[1] if known is not None and known[0] == wanted else _upstream(name, wanted)
-        upstreams[name] = (wanted, upstream)
+        if known is not None and known[0] == wanted:
+            upstreams[name] = known
+        else:
+            upstreams[name] = (wanted, _explained(name, wanted))
     config = GatewayConfig(
         upstreams={name: upstream for name, (_, upstream) in upstreams.items()},
         router=Router(_rule(rule) for rule in settings.models),
@@ -39,6 +43,13 @@ def gateway_config(
         ),
     )
     return config, upstreams
+
+
+def _explained(name: str, wanted: UpstreamSettings) -> Upstream:
+    try:
+        return _upstream(name, wanted)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"upstreams.{name}.{error}") from None
 
 
 def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:

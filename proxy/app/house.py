@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ class House:
         self.tokenizer.close()
         await self.database.close()
         self.logs.close()
+        # Its words are in the log; what the server adds has no place to go, and would go to stderr.
+        logging.getLogger().addHandler(logging.NullHandler())
 
     def follow(self, path: Path, load: Callable[[], Settings]) -> None:
         """Reload the configuration whenever its file changes, or on SIGHUP."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import multiprocessing
 import os
 import signal
@@ -134,13 +133,10 @@ async def _serve_here(
             environment=_environment(complete),
         )
         server = _Server(server_config(app, complete), greet)
-        # What lives as long as the process is not searched for garbage again and again.
-        gc.collect()
-        gc.freeze()
         try:
             await server.serve([listener])
         except SystemExit:
-            raise FareboxError(app.failure or "did not start; the log says why") from None
+            raise app.failure or FareboxError("did not start; the log says why") from None
 
 
 @contextlib.asynccontextmanager

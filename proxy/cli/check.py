@@ -146,7 +146,7 @@ async def _upstream(name: str, upstream: UpstreamSettings) -> Finding:
     try:
         async with httpx.AsyncClient(verify=_tls(upstream), timeout=TIMEOUT_S) as client:
             answer = await client.get(_models_url(upstream), headers=_credential(upstream))
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, OSError) as error:  # a file of certificates that can't be read, too
         host = urlsplit(upstream.base_url).netloc
         return Finding(
             what, "problem", f"{host} can't be reached: {str(error) or type(error).__name__}"

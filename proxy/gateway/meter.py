@@ -46,7 +46,7 @@ class Meter:
             price_source=price_source,
             price_version=price_version,
             error=error or scan.error,
-            flags=scan.flags + (("cut_at_cap",) if scan.cut else ()),
+            flags=_flags(scan, answered=_answered(attempt) and not (error or scan.error)),
         )
 
     async def _usage(
@@ -57,8 +57,7 @@ class Meter:
         if scanner.scan.usage is not None:
             return scanner.scan.usage, UsageSource.PROVIDER
         # Without a status, nothing came: either we left (the provider had the prompt), or it failed.
-        answered = error == LEFT if attempt.status is None else attempt.status < _FIRST_ERROR
-        if not answered:
+        if not (error == LEFT if attempt.status is None else _answered(attempt)):
             return EMPTY, UsageSource.NONE
         tokens = await self.tokenizer.count_prompt(
             call.dialect.prompt_text(call.facts), call.facts, call.facts.model
@@ -78,6 +77,19 @@ class Meter:
         if rates is None:
             return _NO_CHARGE, "unpriced", ""
         return rates.charge(usage), rates.source, rates.version
+
+
+def _answered(attempt: Attempt) -> bool:
+    return attempt.status is not None and attempt.status < _FIRST_ERROR
+
+
+def _flags(scan: Scan, *, answered: bool) -> tuple[str, ...]:
+    """What is odd about an answer; ``incomplete``: it ended well for HTTP, and not for its format."""
+    if scan.cut:
+        return (*scan.flags, "cut_at_cap")
+    if answered and not scan.finished:
+        return (*scan.flags, "incomplete")
+    return scan.flags
 
 
 def price_query(attempt: Attempt, served_model: str, scan: Scan) -> PriceQuery:

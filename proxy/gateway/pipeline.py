@@ -66,6 +66,7 @@ class Pipeline:
         else:
             await self._serve(call, send)
         finally:
+            call.inbound.unwatch()
             self.in_flight -= 1
 
     async def _admit(self, call: ActiveCall) -> None:
@@ -74,7 +75,10 @@ class Pipeline:
         await self._accept(call)
         self._plan(call)
         await self._cap(call)
+        call.inbound.watch(lambda: self._left(call))
         await self._reserve(call)
+        if call.client_left:  # while it waited for the budget
+            raise ClientLeft
 
     # The steps
 
@@ -142,7 +146,6 @@ class Pipeline:
 
     async def _serve(self, call: ActiveCall, send: Send) -> None:
         """Forward and relay, then settle, whatever ends them."""
-        call.inbound.watch(lambda: self._left(call))
         relay: Relay | None = None
         failure: UpstreamFailed | None = None
         call.task = asyncio.current_task()

@@ -29,7 +29,7 @@ PRESETS: dict[str, Preset] = {
     "groq": Preset("groq", drain=True),
     "xai": Preset("x-ai"),
     "openrouter": Preset("openrouter", include_usage=False, cap_parameter="max_tokens"),
-    "together": Preset("together", cap_parameter="max_tokens"),
+    "together": Preset("together", include_usage=False, cap_parameter="max_tokens"),
     "fireworks": Preset("fireworks", cap_parameter="max_tokens"),
     "perplexity": Preset("perplexity", include_usage=False, cap_parameter="max_tokens", drain=True),
     "cerebras": Preset("cerebras"),

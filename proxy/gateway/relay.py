@@ -18,6 +18,7 @@ from proxy.gateway.meter import LEFT, Meter
 from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
 
+_FIRST_ERROR = 400
 _MAX_BUFFERED = 1024 * 1024  # bytes of a JSON answer that is read before its head is sent
 
 
@@ -66,6 +67,9 @@ class Relay:
             self._broke(failure)
             if not self.call.answering:
                 raise
+            # What the scanner held back, the client would have had without us.
+            if (rest := self.scanner.finish()) and not self.call.inbound.gone:
+                await _send_part(send, rest)
         finally:
             await self.response.aclose()
 
@@ -89,6 +93,7 @@ class Relay:
                 await self._stream(send)
                 return
         parts.append(self.scanner.finish())
+        self._judge()
         # Counting a long prompt suspends; it must not be cut short by a client that leaves.
         self.call.interruptible = False
         attempt = await self.measured()
@@ -121,6 +126,7 @@ class Relay:
                 return
         rest = scanner.finish()
         self.call.interruptible = False
+        self._judge()
         if not inbound.gone:
             await self._send_last(send, rest)
 
@@ -138,6 +144,11 @@ class Relay:
         # Said first: once the answer is complete, some servers report its end as the client leaving.
         self.call.inbound.finished = True
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _judge(self) -> None:
+        """An error inside an answer of status 200 is a failure that nothing else shows."""
+        if self.response.status < _FIRST_ERROR and self.scanner.scan.error:
+            self.call.outcome = Outcome.UPSTREAM_FAILED
 
     def _broke(self, failure: UpstreamFailed) -> None:
         self.error = "timeout" if isinstance(failure, UpstreamTimeout) else "truncated"

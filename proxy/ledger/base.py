@@ -36,6 +36,7 @@ class LedgerOptions:
     lease_s: float = 60.0
     lost: LostPolicy = LostPolicy.CHARGE_ESTIMATE
     answer_timeout_s: float = ANSWER_TIMEOUT_S
+    linger_s: float = 0.002  # how long a settlement waits for company before it is written
     queue_limit: int = 10_000  # operations that may wait; one more is refused
     owner: str = field(default_factory=new_owner)
     clock_us: Callable[[], int] = now_us

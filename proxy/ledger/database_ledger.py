@@ -80,7 +80,11 @@ class DatabaseLedger:
         await self._open()
         options = self.options
         self._gathering = Gathering(
-            self._dispatch, limit=options.queue_limit, timeout_s=options.answer_timeout_s
+            self._dispatch,
+            limit=options.queue_limit,
+            timeout_s=options.answer_timeout_s,
+            linger_s=options.linger_s,
+            hurry=lambda: bool(self._releases),
         )
         await self.sweep()
         self._care = asyncio.get_running_loop().create_task(self._take_care())

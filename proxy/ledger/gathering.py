@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold
-from proxy.ledger.base import Answer, Operation, Release, Reserve
+from proxy.ledger.base import Answer, Operation, Release, Reserve, Settle
 
 BATCH_LIMIT = 512  # operations in one transaction
 _CHECKS_A_TIMEOUT = 8  # how often in a time-out its end is looked for
@@ -29,9 +29,18 @@ class Gathering:
     """
 
     def __init__(
-        self, dispatch: Callable[[list[Operation]], None], *, limit: int, timeout_s: float
+        self,
+        dispatch: Callable[[list[Operation]], None],
+        *,
+        limit: int,
+        timeout_s: float,
+        linger_s: float = 0.0,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._dispatch = dispatch
+        self._linger_s = linger_s
+        self._hurry = hurry
+        self._lingering: asyncio.TimerHandle | None = None
         self._limit = limit
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
@@ -70,11 +79,24 @@ class Gathering:
             self._watch = self._loop.call_later(self._timeout_s, self._find_late)
         if not self._going:
             self._going = True
-            # Not at once: what else comes in this turn of the loop belongs to the batch.
+            if self._linger_s and isinstance(operation, Settle) and not self._hurry():
+                # Its client has its answer already: the next call's hold may share the transaction.
+                self._lingering = self._loop.call_later(self._linger_s, self._go)
+            else:
+                # Not at once: what else comes in this turn of the loop belongs to the batch.
+                self._loop.call_soon(self._go)
+        elif self._lingering is not None and not isinstance(operation, Settle):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
             self._loop.call_soon(self._go)
 
     async def quiet(self) -> None:
         """Return when nothing is waiting any more."""
+        self._go_on()
         while self._going:
             self._quiet.clear()
             await self._quiet.wait()
@@ -92,6 +114,7 @@ class Gathering:
     # The writer's side
 
     def _go(self) -> None:
+        self._lingering = None
         batch = self._taken = self._take()
         if batch:
             self._dispatch(batch)
@@ -219,6 +242,10 @@ class Releases:
             await asyncio.wait((future,), timeout=timeout_s)
         finally:
             self._waiting.discard(future)
+
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
 
     def wake(self) -> None:
         """Something was given back."""

@@ -1,5 +1,6 @@
 """Writes batches to SQLite: one connection, one transaction a batch. No asyncio here; runs in a thread."""
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from proxy.store.engine import Database, is_busy, prepare_sqlite
 BUSY_S = 2.0  # how long the writers of other processes are waited for
 WINDOWS_KNOWN = 50_000  # kept in memory between batches
 _NAP_S = 0.0005
+_WAL_PAGES_AT_MOST = 20_000  # the ledger's thread copies them back long before
 _CHUNKS = (64, 16, 4, 1)  # rows of one insert: few sizes, so that few statements are kept
 _COUNTED_AGAIN = 3  # how often a batch may find a window that is older than its budget
 
@@ -53,6 +55,10 @@ POISON = (
 _windows_of = lru_cache(maxsize=4096)(decode_windows)
 
 
+class Occupied(LedgerError):
+    """Another process was writing."""
+
+
 class SqliteWriter:
     """One process's writer. Another process may write between its transactions, never within one."""
 
@@ -64,17 +70,32 @@ class SqliteWriter:
         self._version = -1
         full = options.durability == "full"
         try:
-            self._connection = sqlite3.connect(
-                database.path, isolation_level=None, check_same_thread=False, cached_statements=512
-            )
+            self._connection = self._connect()
             prepare_sqlite(self._connection, full=full)
             self._connection.execute("PRAGMA busy_timeout=0")
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES_AT_MOST}")
         except sqlite3.Error as error:
             raise LedgerError(f"the database {database.path} can't be opened: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def copy_log(self) -> None:
+        """Copy what the log has back into the file, as far as nobody reads it. In another thread.
+
+        It has a connection of its own, so that nobody waits for the disk; if it fails, the next will do.
+        """
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(self._connect()) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._database.path,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
 
     @property
     def covers(self) -> Covers:
@@ -86,17 +107,22 @@ class SqliteWriter:
         state = self._windows.get(key)
         return (state.spent_nano, state.held_nano) if state else (0, 0)
 
-    def write(self, batch: Sequence[Operation]) -> Written:
-        """Commit a batch. Raises LedgerError where nothing of it was written."""
+    def write(self, batch: Sequence[Operation], *, patience_s: float = BUSY_S) -> Written:
+        """Commit a batch.
+
+        Raises Occupied where another process was writing all the time, and LedgerError for whatever
+        else goes wrong; nothing of it was written then.
+        """
         began = time.perf_counter()
         try:
-            writes = self._commit(batch)
+            writes = self._commit(batch, patience_s)
         except POISON as error:
             if len(batch) == 1:
                 raise Unwritable(f"the ledger can't write this: {error}") from error
             return self._one_by_one(batch)
         except sqlite3.Error as error:
-            raise LedgerError(f"the database says: {error}") from error
+            failure = Occupied if is_busy(error) else LedgerError
+            raise failure(f"the database says: {error}") from error
         took = time.perf_counter() - began
         return Written(writes.answers, bool(writes.holds_ended), took)
 
@@ -116,9 +142,9 @@ class SqliteWriter:
 
     # One transaction
 
-    def _commit(self, batch: Sequence[Operation]) -> Writes:
+    def _commit(self, batch: Sequence[Operation], patience_s: float) -> Writes:
         for _ in range(_COUNTED_AGAIN):
-            self._begin()
+            self._begin(patience_s)
             try:
                 writes, older = self._decide(batch)
                 if not older:
@@ -133,14 +159,14 @@ class SqliteWriter:
             self._database.run_here(work)
         raise LedgerError("the budgets change faster than a batch can be written")
 
-    def _begin(self) -> None:
-        give_up = time.monotonic() + BUSY_S
+    def _begin(self, patience_s: float) -> None:
+        give_up = time.monotonic() + patience_s
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 break
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() > give_up:
+                if not is_busy(error) or time.monotonic() >= give_up:
                     raise
                 time.sleep(_NAP_S)
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()

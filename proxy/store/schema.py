@@ -100,6 +100,17 @@ budget_windows = Table(
     _count("spent_nano"),
     _count("held_nano"),
     _count("overdraft_nano"),  # the part of spent that came in over the limit of a blocking budget
+    sqlite_with_rowid=False,
+)
+
+carried = Table(
+    # What pruned calls had been charged, by the windows that still count it: spent = rows + carried.
+    "carried",
+    metadata,
+    Column("budget_id", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("starts_at", BigInteger, primary_key=True),  # epoch seconds
+    _count("nano"),
 )
 
 generations = Table(
@@ -123,6 +134,7 @@ holds = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("model", String, nullable=False),  # the public name, for budgets on models
     Column("record", Text, nullable=False),  # JSON of the CallRecord, for the row of a lost call
+    sqlite_with_rowid=False,
 )
 
 owners = Table(
@@ -225,6 +237,7 @@ rollups = Table(
     _count("reasoning_tokens"),
     _count("cost_nano"),
     _count("duration_us"),
+    sqlite_with_rowid=False,
 )
 
 rollups_by_principal = Table(
@@ -240,6 +253,7 @@ rollups_by_principal = Table(
     _count("input_tokens"),
     _count("output_tokens"),
     _count("cost_nano"),
+    sqlite_with_rowid=False,
 )
 
 adjustments = Table(
@@ -247,11 +261,14 @@ adjustments = Table(
     "adjustments",
     metadata,
     Column("id", String, primary_key=True),
-    Column("call_id", String, nullable=False, index=True),
+    Column("call_id", String, nullable=False, index=True),  # "": the sum of those of pruned calls
+    Column("attempt", Integer, nullable=False, server_default="0"),  # 0: the call as a whole
     Column("created_at_us", BigInteger, nullable=False),
     Column("amount_nano", BigInteger, nullable=False),  # may be negative
-    Column("reason", String, nullable=False),
+    Column("reason", String, nullable=False),  # reprice
+    _text("price_source"),
     _text("price_version"),
+    _text("charge"),  # JSON: the lines of the charge as it is now
 )
 
 audit = Table(

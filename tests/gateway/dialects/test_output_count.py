@@ -48,7 +48,7 @@ def test_counting_often_gives_what_counting_once_gives(pieces: list[str], asked:
 def test_what_follows_never_takes_tokens_away_from_the_lower_bound(
     pieces: list[str], more: list[str]
 ) -> None:
-    """A word in pieces may be more tokens than the whole one: "\\n" and " " become one with a "\\n"."""
+    """A word in pieces may be more tokens than the whole one, and so may white space."""
     output = OutputCount(pretokens)
     for piece in pieces:
         output.add("0.content", piece)
