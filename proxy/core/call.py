@@ -123,6 +123,7 @@ class CallRecord(Struct, frozen=True, array_like=True):
     refusal: str = ""  # the error code, where the outcome is refused
     held_nano: int = 0
     attempts: tuple[AttemptRecord, ...] = ()
+    adjusted_nano: int = 0  # what adjusting entries added since; never part of what was charged
 
     @property
     def last(self) -> AttemptRecord | None:

@@ -45,6 +45,7 @@ class CallRow:
     output_cap: int | None
     output_cap_source: str
     cost_usd: str
+    adjusted_usd: str
     held_usd: str
     price_source: str
     price_version: str
@@ -95,7 +96,8 @@ def shown(record: CallRecord) -> CallRow:
         usage_source=(last.usage_source if last else UsageSource.NONE).value,
         output_cap=record.output_cap,
         output_cap_source=record.output_cap_source.value,
-        cost_usd=usd(record.cost_nano),
+        cost_usd=usd(record.cost_nano + record.adjusted_nano),
+        adjusted_usd=usd(record.adjusted_nano),
         held_usd=usd(record.held_nano),
         price_source=last.price_source if last else "",
         price_version=last.price_version if last else "",

@@ -4,11 +4,12 @@ import time
 
 from msgspec.structs import replace
 
+from proxy.core.call import AttemptRecord
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.config import Upstream
 from proxy.gateway.dialects.base import Patch
-from proxy.gateway.meter import failed_attempt
+from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
 from proxy.gateway.ports import Ledger
 from proxy.gateway.router import Target
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse
@@ -29,8 +30,9 @@ _REQUEST_IDS = (
 class Forwarder:
     """Sends attempts. Remembers which upstream and model refuse ``stream_options``."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, meter: Meter) -> None:
         self._ledger = ledger
+        self._meter = meter
         self._without_usage: set[tuple[str, str]] = set()
 
     async def forward(self, call: ActiveCall) -> tuple[Attempt, UpstreamResponse]:
@@ -106,19 +108,23 @@ class Forwarder:
         try:
             response = await upstream.client.send(_request(call, upstream, patch))
         except UpstreamFailed as failure:
+            record = await self._failed(call, attempt, failure)
             call.attempt = None
-            call.attempts.append(failed_attempt(attempt, _word(failure)))
+            call.attempts.append(record)
             raise
         attempt.first_byte = time.perf_counter()
         attempt.status = response.status
         attempt.request_id = _request_id(response.headers)
         return attempt, response
 
-
-def _word(failure: UpstreamFailed) -> str:
-    if isinstance(failure, UpstreamTimeout):
-        return "timeout"
-    return "connection" if failure.sent else "connect"
+    async def _failed(
+        self, call: ActiveCall, attempt: Attempt, failure: UpstreamFailed
+    ) -> AttemptRecord:
+        if not isinstance(failure, UpstreamTimeout):
+            return failed_attempt(attempt, "connection" if failure.sent else "connect")
+        if not failure.sent:
+            return failed_attempt(attempt, TIMEOUT)
+        return await self._meter.unanswered(call, attempt, TIMEOUT)
 
 
 def _request(call: ActiveCall, upstream: Upstream, patch: Patch) -> UpstreamRequest:

@@ -7,10 +7,13 @@ from proxy.core.call import AttemptRecord
 from proxy.core.pricing import Charge, PriceQuery
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
-from proxy.gateway.dialects.base import Scan, Scanner
+from proxy.gateway.dialects.base import Scan, Scanner, Watch
 from proxy.gateway.ports import Tokenizer
 
-LEFT = "client_left"  # an attempt's error: we did not wait for the rest
+# An attempt's error: we did not wait for the rest.
+LEFT = "client_left"
+TIMEOUT = "timeout"
+_GIVEN_UP = frozenset((LEFT, TIMEOUT))
 _FIRST_ERROR = 400
 _NO_CHARGE = Charge(0, ())
 
@@ -49,6 +52,11 @@ class Meter:
             flags=_flags(scan, answered=_answered(attempt) and not (error or scan.error)),
         )
 
+    async def unanswered(self, call: ActiveCall, attempt: Attempt, error: str) -> AttemptRecord:
+        """The row of an attempt that was given up before its answer: the provider had the prompt."""
+        watch = Watch(streamed=True, strip_usage=False, output_cap=None, count=len)
+        return await self.measure(call, attempt, call.dialect.scanner(call.facts, watch), error)
+
     async def _usage(
         self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str
     ) -> tuple[Usage, UsageSource]:
@@ -56,8 +64,8 @@ class Meter:
             return EMPTY, UsageSource.NONE
         if scanner.scan.usage is not None:
             return scanner.scan.usage, UsageSource.PROVIDER
-        # Without a status, nothing came: either we left (the provider had the prompt), or it failed.
-        if not (error == LEFT if attempt.status is None else _answered(attempt)):
+        # Without a status nothing came: either we gave up (and the prompt is billed), or it failed.
+        if not (error in _GIVEN_UP if attempt.status is None else _answered(attempt)):
             return EMPTY, UsageSource.NONE
         tokens = await self.tokenizer.count_prompt(
             call.dialect.prompt_text(call.facts), call.facts, call.facts.model

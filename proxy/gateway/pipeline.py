@@ -20,7 +20,6 @@ from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
-from proxy.gateway.dialects.base import Watch
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.meter import LEFT, Meter
@@ -49,7 +48,7 @@ class Pipeline:
         self._ports = ports
         self._reservations = Reservations(ports.ledger, ports.tokenizer)
         self._meter = Meter(ports.tokenizer)
-        self._forwarder = Forwarder(ports.ledger)
+        self._forwarder = Forwarder(ports.ledger, self._meter)
         self._settling: set[asyncio.Task[None]] = set()
         self._draining = 0
         self.in_flight = 0
@@ -229,9 +228,7 @@ class Pipeline:
                 relay.cut_short()
             return await relay.measured()
         assert call.attempt is not None  # noqa: S101 - asked by the caller
-        watch = Watch(streamed=True, strip_usage=False, output_cap=None, count=len)
-        nothing = call.dialect.scanner(call.facts, watch)
-        return await self._meter.measure(call, call.attempt, nothing, LEFT)
+        return await self._meter.unanswered(call, call.attempt, LEFT)
 
     async def settled(self, timeout_s: float = 5.0) -> None:
         """Wait until every call whose answer is out by now is in the ledger, or the time is up."""

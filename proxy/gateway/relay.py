@@ -14,7 +14,7 @@ from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scanner, Watch
 from proxy.gateway.inbound import Send
-from proxy.gateway.meter import LEFT, Meter
+from proxy.gateway.meter import LEFT, TIMEOUT, Meter
 from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
 
@@ -151,7 +151,7 @@ class Relay:
             self.call.outcome = Outcome.UPSTREAM_FAILED
 
     def _broke(self, failure: UpstreamFailed) -> None:
-        self.error = "timeout" if isinstance(failure, UpstreamTimeout) else "truncated"
+        self.error = TIMEOUT if isinstance(failure, UpstreamTimeout) else "truncated"
         if not self.call.inbound.finished:
             self.call.outcome = Outcome.UPSTREAM_FAILED
 

@@ -114,9 +114,13 @@ class _Bound:
     body_bytes: int = 0
 
     def most_nano(self, cap: Cap) -> int:
-        """The most that the call can cost anywhere it may go."""
+        """The most that the call can cost: one answer, and the prompt wherever it was tried before."""
         output = estimate.output_bound(cap.tokens, self.model, self.choices)
-        return max((r.most_nano(self.input_tokens, output) for r in self.rates), default=0)
+        most = max((r.most_nano(self.input_tokens, output) for r in self.rates), default=0)
+        if len(self.rates) > 1:
+            prompts = [r.most_nano(self.input_tokens, 0) for r in self.rates]
+            most += sum(prompts) - min(prompts)
+        return most
 
     def likely_nano(self, cap: Cap) -> int:
         """What it will likely cost: the charge of a call whose end nobody saw."""

@@ -17,7 +17,7 @@ from proxy.ledger.changes import Changes
 from proxy.ledger.cover import Covers, StoredBudget
 from proxy.ledger.money_rows import charges, open_holds
 from proxy.ledger.recount import first_window, rebuild
-from proxy.store.schema import audit, budget_windows, generations, holds
+from proxy.store.schema import audit, budget_windows, carried, generations, holds
 from proxy.store.schema import budgets as budgets_table
 
 BUDGET_LOCK = (
@@ -67,7 +67,8 @@ def stored_budget(row: RowMapping | dict[str, Any]) -> StoredBudget:
 def apply_changes(connection: Connection, change: Changes, now_us: int) -> None:
     """Write a change of budgets, and count those anew that cover other calls than before."""
     gone = [*change.removed, *change.recount]
-    connection.execute(delete(budget_windows).where(budget_windows.c.budget_id.in_(gone)))
+    for table in (budget_windows, carried):
+        connection.execute(delete(table).where(table.c.budget_id.in_(gone)))
     connection.execute(delete(budgets_table).where(budgets_table.c.id.in_(change.removed)))
     held = open_holds(connection) if change.recount else ()
     fresh = []

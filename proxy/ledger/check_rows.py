@@ -13,7 +13,6 @@ from sqlalchemy import (
     Table,
     case,
     cast,
-    exists,
     func,
     select,
 )
@@ -24,11 +23,12 @@ from proxy.ledger.budget_rows import load_covers
 from proxy.ledger.money_rows import charges, open_holds
 from proxy.ledger.rows import Row
 from proxy.ledger.verify import Books, differences
+from proxy.store.adjusted import adjusted, still_unpriced
 from proxy.store.schema import (
-    adjustments,
     attempts,
     budget_windows,
     calls,
+    carried,
     generations,
     rollups,
     rollups_by_principal,
@@ -63,8 +63,13 @@ def _books(connection: Connection) -> Books:
         by_principal=_written(connection, rollups_by_principal, pruned),
         by_principal_due=_read(connection, _by_day(pruned), len(rows.PRINCIPAL_KEY)),
         attempts=_miscounted(connection),
-        kept_since_us=pruned,
+        carried=_carried(connection),
     )
+
+
+def _carried(connection: Connection) -> dict[WindowKey, int]:
+    found = connection.execute(select(carried))
+    return {WindowKey(row.budget_id, row.subject, row.starts_at): row.nano for row in found}
 
 
 def _written(connection: Connection, table: Table, pruned_us: int) -> dict[Row, Row]:
@@ -89,12 +94,7 @@ def _total(column: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def _cost() -> ColumnElement[int]:
-    corrected = (
-        select(func.coalesce(func.sum(adjustments.c.amount_nano), 0))
-        .where(adjustments.c.call_id == calls.c.id)
-        .scalar_subquery()
-    )
-    return func.sum(calls.c.cost_nano + corrected)
+    return func.sum(calls.c.cost_nano + adjusted())
 
 
 def _by_hour(pruned_us: int) -> Select[Any]:
@@ -102,13 +102,12 @@ def _by_hour(pruned_us: int) -> Select[Any]:
     served = case((c.model_served != "", c.model_served), else_=c.model_requested)
     hour = _start(_HOUR)
     key = (hour, c.team, c.organisation, served, c.upstream, c.endpoint, c.outcome)
-    unpriced = exists().where(attempts.c.call_id == c.id, attempts.c.price_source == "unpriced")
     return (
         select(
             *key,
             func.count(),
             _total(case((c.status >= _ERROR, 1), else_=0)),
-            _total(case((unpriced, 1), else_=0)),
+            _total(case((still_unpriced(), 1), else_=0)),
             *(_total(calls.c[name]) for name in rows.ROLLUP_COUNTS[3:8]),
             _cost(),
             _total(c.duration_us),

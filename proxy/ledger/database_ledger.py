@@ -27,7 +27,7 @@ from proxy.ledger.base import (
     Written,
 )
 from proxy.ledger.cover import Cover
-from proxy.ledger.gathering import Gathering, Releases
+from proxy.ledger.gathering import BATCH_LIMIT, Gathering, Releases
 from proxy.ledger.views import budget_views, current_starts
 from proxy.ledger.washing import wash
 from proxy.store.engine import Database
@@ -69,6 +69,10 @@ class DatabaseLedger:
         """Spent and held of a window when this process last saw it, in nano-dollars."""
         raise NotImplementedError
 
+    def _batch_limit(self) -> int:
+        """How many operations go into one transaction at most."""
+        return BATCH_LIMIT
+
     async def _prepare(self) -> None:
         """What is to be made ahead, now and then."""
 
@@ -83,6 +87,7 @@ class DatabaseLedger:
             self._dispatch,
             limit=options.queue_limit,
             timeout_s=options.answer_timeout_s,
+            batch_limit=self._batch_limit(),
             linger_s=options.linger_s,
             hurry=lambda: bool(self._releases),
         )

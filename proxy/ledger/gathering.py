@@ -14,7 +14,7 @@ from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold
 from proxy.ledger.base import Answer, Operation, Release, Reserve, Settle
 
-BATCH_LIMIT = 512  # operations in one transaction
+BATCH_LIMIT = 512  # operations in one transaction, where the ledger does not want fewer
 _CHECKS_A_TIMEOUT = 8  # how often in a time-out its end is looked for
 
 
@@ -34,6 +34,7 @@ class Gathering:
         *,
         limit: int,
         timeout_s: float,
+        batch_limit: int = BATCH_LIMIT,
         linger_s: float = 0.0,
         hurry: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -42,6 +43,7 @@ class Gathering:
         self._hurry = hurry
         self._lingering: asyncio.TimerHandle | None = None
         self._limit = limit
+        self._batch_limit = batch_limit
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Operation] = deque()
@@ -126,7 +128,7 @@ class Gathering:
         # A caller that gave up on a hold is left out; a settlement is done, whoever waits for it.
         batch: list[Operation] = []
         queue = self._queue
-        while queue and len(batch) < BATCH_LIMIT:
+        while queue and len(batch) < self._batch_limit:
             operation = queue.popleft()
             gone = operation.answer is not None and operation.answer.done()
             if not (gone and isinstance(operation, Reserve)):

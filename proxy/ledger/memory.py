@@ -207,6 +207,7 @@ class MemoryLedger:
             rollups_due={key: tuple(n) for key, n in hours.items()},
             by_principal={key: tuple(n) for key, n in tables.by_principal.items()},
             by_principal_due={key: tuple(n) for key, n in days.items()},
+            carried={},
             attempts={
                 call_id: (row[-1], len(tables.attempts[call_id]))
                 for call_id, row in tables.calls.items()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Select, func, select
 
 from proxy.core.budgets import Scope, WindowKey
@@ -34,7 +35,11 @@ def read_call(connection: Connection, call_id: str) -> CallRecord | None:
     if call is None:
         return None
     tries = connection.execute(select(attempts).where(attempts.c.call_id == call_id))
-    return rows.record_from(call, tries.mappings().all())
+    corrected = connection.scalar(
+        select(func.sum(adjustments.c.amount_nano)).where(adjustments.c.call_id == call_id)
+    )
+    record = rows.record_from(call, tries.mappings().all())
+    return replace(record, adjusted_nano=int(corrected)) if corrected else record
 
 
 # Charges

@@ -1,9 +1,10 @@
 """The ledger on a SQLite file.
 
-A few operations are written where they are, on the event loop: handing them to a thread and back
-would cost more than the 0.1 ms that it takes. More of them, a disk that is to be waited for
-(``durability: full``), or another process at work go to a thread. So does copying the log back into
-the file, which is what takes a disk's time.
+A batch is written where it is, on the event loop, and kept so small that it takes a millisecond at
+most: a thread would have to be given the interpreter anew for each of its steps, which costs more
+processor time, and up to 5 ms of waiting each where the loop is busy. What may wait for something
+else goes to a thread: for the disk (``durability: full``, and the copying of the log back into the
+file), or for another process that is writing.
 """
 
 import asyncio
@@ -16,10 +17,11 @@ from proxy.core.errors import LedgerError
 from proxy.ledger.base import Operation, Written
 from proxy.ledger.cover import Cover
 from proxy.ledger.database_ledger import DatabaseLedger
+from proxy.ledger.gathering import BATCH_LIMIT
 from proxy.ledger.sqlite_writer import Occupied, SqliteWriter
 
-WRITTEN_HERE = 16  # operations at most
-_COPY_AFTER = 4_000  # pages of the log, about
+WRITTEN_HERE = 64  # operations in a batch
+_COPY_AFTER = 8_000  # pages of the log, about
 _PAGES_A_TRANSACTION = 8  # and one for each operation, about
 
 
@@ -30,6 +32,13 @@ class SqliteLedger(DatabaseLedger):
     _thread: threading.Thread
     _inbox: SimpleQueue[list[Operation] | None]
     _pages = 0
+
+    def _batch_limit(self) -> int:
+        return BATCH_LIMIT if self._waits_for_disk else WRITTEN_HERE
+
+    @property
+    def _waits_for_disk(self) -> bool:
+        return self.options.durability == "full"
 
     async def _open(self) -> None:
         self._writer = await asyncio.to_thread(SqliteWriter, self.database, self.options)
@@ -56,7 +65,7 @@ class SqliteLedger(DatabaseLedger):
         if self._pages >= _COPY_AFTER:
             self._pages = 0
             self._inbox.put([])
-        if len(batch) <= WRITTEN_HERE and self.options.durability != "full":
+        if not self._waits_for_disk:
             try:
                 self._done(batch, self._writer.write(batch, patience_s=0))
             except Occupied:

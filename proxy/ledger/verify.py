@@ -22,7 +22,7 @@ class Books:
     by_principal: Mapping[Row, Row]
     by_principal_due: Mapping[Row, Row]
     attempts: Mapping[str, tuple[int, int]]  # of each call: attempts in its row, and rows of them
-    kept_since_us: int = 0  # calls older than that were pruned, so that their sums stand alone
+    carried: Mapping[WindowKey, int]  # what calls had been charged that were pruned since
 
 
 def differences(books: Books) -> list[str]:
@@ -41,12 +41,13 @@ def differences(books: Books) -> list[str]:
 
 def _windows(books: Books) -> Iterable[str]:
     budgets = books.covers.budgets
-    kept_since = books.kept_since_us // 1_000_000
     due = {
         key: nano
         for key, nano in count(books.charges, books.covers).items()
         if key.starts_at >= budgets[key.budget_id].since
     }
+    for key, nano in books.carried.items():
+        due[key] = due.get(key, 0) + nano
     held_due = count_held(books.holds)
     for key in {*due, *books.windows, *held_due}:
         if key.budget_id not in budgets:
@@ -54,7 +55,7 @@ def _windows(books: Books) -> Iterable[str]:
                 yield f"{_shown(key)}: has a row, but no budget"
             continue
         spent, held = books.windows.get(key, (0, 0))
-        if spent != due.get(key, 0) and key.starts_at >= kept_since:
+        if spent != due.get(key, 0):
             yield f"{_shown(key)}: spent is {spent}, its calls add up to {due.get(key, 0)}"
         if held != held_due.get(key, 0):
             yield f"{_shown(key)}: held is {held}, its holds add up to {held_due.get(key, 0)}"

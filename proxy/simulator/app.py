@@ -20,7 +20,7 @@ from proxy.simulator.embeddings import embed
 from proxy.simulator.exchange import ClientLeft, Exchange, Receive, Scope, Send
 from proxy.simulator.invoice import Charge, Invoice, Outcome, Ticket
 from proxy.simulator.passthrough import Receipt, download
-from proxy.simulator.request import controls_of, model_of, parse_object, read_chat
+from proxy.simulator.request import controls_of, model_of, parse_object, read_chat, user_of
 
 API_KEY: Final = "sk-simulated"
 _JSON: Final = (b"content-type", b"application/json")
@@ -108,12 +108,11 @@ class Simulator:
         body = await exchange.body()
         parsed = parse_object(body)
         model = model_of(parsed, embeds=False)
-        ticket.model_requested = parsed["model"]
-        controls = controls_of(body, ticket.model_requested)
+        ticket.model_requested, ticket.user = parsed["model"], user_of(parsed)
+        controls = controls_of(body, parsed["model"])
         if await self._misbehaves(exchange, ticket, controls):
             return
         request = read_chat(parsed, model, controls)
-        ticket.user = request.user
         completion = compose(request, serial, ticket.arrived)
         answer = ChatAnswer(exchange, ticket, request, completion, self._billing)
         await answer.send(self._headers(ticket))
@@ -122,8 +121,8 @@ class Simulator:
         body = await exchange.body()
         parsed = parse_object(body)
         model = model_of(parsed, embeds=True)
-        ticket.model_requested = parsed["model"]
-        controls = controls_of(body, ticket.model_requested)
+        ticket.model_requested, ticket.user = parsed["model"], user_of(parsed)
+        controls = controls_of(body, parsed["model"])
         if await self._misbehaves(exchange, ticket, controls):
             return
         await exchange.pause(controls.first_byte_ms)

@@ -36,7 +36,6 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     obfuscate: bool
-    user: str | None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -73,6 +72,11 @@ def model_of(parsed: dict[str, Any], *, embeds: bool) -> Model:
     return model
 
 
+def user_of(parsed: dict[str, Any]) -> str | None:
+    """Whom a request is made for."""
+    return next(iter(_strings((parsed.get("user"), parsed.get("safety_identifier")))), None)
+
+
 def read_chat(parsed: dict[str, Any], model: Model, controls: Controls) -> ChatRequest:
     """Read a chat completion. Raises Problem."""
     messages = _messages(parsed)
@@ -100,7 +104,6 @@ def read_chat(parsed: dict[str, Any], model: Model, controls: Controls) -> ChatR
         stream=stream,
         include_usage=bool(options.get("include_usage")),
         obfuscate=options.get("include_obfuscation") is not False,
-        user=_user(parsed),
     )
 
 
@@ -265,7 +268,3 @@ def _string(parsed: dict[str, Any], param: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise errors.wrong_type(param, "a string", value)
     return value
-
-
-def _user(parsed: dict[str, Any]) -> str | None:
-    return next(iter(_strings((parsed.get("user"), parsed.get("safety_identifier")))), None)

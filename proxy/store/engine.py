@@ -146,6 +146,8 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 def prepare_sqlite(connection: sqlite3.Connection, *, full: bool = False) -> None:
     """What every connection to the file agrees on."""
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    # Of a new file: a commit writes each page that it touched, and a call's rows are small.
+    connection.execute("PRAGMA page_size=2048")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
     connection.execute("PRAGMA foreign_keys=ON")

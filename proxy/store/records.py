@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 
 from proxy.core.present import CallRow
+from proxy.store.adjusted import adjusted
 from proxy.store.call_filter import CallFilter
 from proxy.store.engine import Database
 from proxy.store.reports import Reports, SpendPage, SpendQuery
-from proxy.store.rows import AttemptRow, CallDetail, attempt_row, call_row
-from proxy.store.schema import attempts, calls
+from proxy.store.rows import CallDetail, adjustment_row, attempt_row, call_row
+from proxy.store.schema import adjustments, attempts, calls
 
 EXPORT_PAGE = 1000
 
@@ -45,15 +46,17 @@ class Records:
         return await self._reports.spend(query, limit, cursor)
 
     async def call(self, call_id: str) -> CallDetail | None:
-        """One call with its attempts."""
-        rows = await self._database.fetch(select(calls).where(calls.c.id == call_id))
+        """One call with its attempts and adjustments."""
+        rows = await self._database.fetch(_CALLS.where(calls.c.id == call_id))
         if not rows:
             return None
-        return CallDetail(call_row(rows[0]), await self._attempts(call_id))
-
-    async def _attempts(self, call_id: str) -> list[AttemptRow]:
-        rows = await self._database.fetch(_attempts_of(call_id))
-        return [attempt_row(row) for row in rows]
+        tries = await self._database.fetch(_attempts_of(call_id))
+        corrections = await self._database.fetch(_adjustments_of(call_id))
+        return CallDetail(
+            call_row(rows[0]),
+            [attempt_row(row) for row in tries],
+            [adjustment_row(row) for row in corrections],
+        )
 
     async def export(self, wanted: CallFilter) -> AsyncIterator[list[CallRow]]:
         """All calls in the order of time, some at once, in flat memory."""
@@ -72,9 +75,13 @@ class Records:
         return int(rows[0]["calls"])
 
 
+# Calls, with what was added to their charges since.
+_CALLS: Select[tuple[object, ...]] = select(calls, adjusted().label("adjusted_nano"))
+
+
 def _newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[tuple[object, ...]]:
     """The newest calls, or the newest before an id."""
-    query = select(calls).where(*wanted.conditions())
+    query = _CALLS.where(*wanted.conditions())
     if before is not None:
         query = query.where(calls.c.id < before)
     return query.order_by(calls.c.id.desc()).limit(limit)
@@ -82,7 +89,7 @@ def _newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[
 
 def _calls_after(wanted: CallFilter, after: str) -> Select[tuple[object, ...]]:
     """The next calls after an id, in the order of time."""
-    query = select(calls).where(*wanted.conditions(), calls.c.id > after)
+    query = _CALLS.where(*wanted.conditions(), calls.c.id > after)
     return query.order_by(calls.c.id).limit(EXPORT_PAGE)
 
 
@@ -90,6 +97,12 @@ def _attempts_of(call_id: str) -> Select[tuple[object, ...]]:
     """A call's attempts in the order in which they were sent."""
     query = select(attempts).where(attempts.c.call_id == call_id)
     return query.order_by(attempts.c.number)
+
+
+def _adjustments_of(call_id: str) -> Select[tuple[object, ...]]:
+    """A call's adjustments in the order in which they were made."""
+    query = select(adjustments).where(adjustments.c.call_id == call_id)
+    return query.order_by(adjustments.c.created_at_us, adjustments.c.id)
 
 
 def _count(wanted: CallFilter) -> Select[int]:

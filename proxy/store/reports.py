@@ -32,6 +32,7 @@ from sqlalchemy import (
 from proxy.core.errors import FareboxError
 from proxy.core.money import usd
 from proxy.core.present import iso_second
+from proxy.store.adjusted import adjusted, still_unpriced
 from proxy.store.call_filter import CallFilter
 from proxy.store.engine import Database
 from proxy.store.schema import calls, rollups, rollups_by_principal
@@ -239,8 +240,8 @@ _served_model = func.coalesce(func.nullif(calls.c.model_served, ""), calls.c.mod
 _CALL_SUMS: dict[str, ColumnElement[Any]] = {
     "calls": func.count(),
     "errors": _sum(cast(calls.c.status >= 400, Integer)),  # noqa: PLR2004 - where HTTP's errors begin
-    "unpriced": _sum(cast(calls.c.price_source == "unpriced", Integer)),
-    "cost_nano": _sum(calls.c.cost_nano),
+    "unpriced": _sum(cast(still_unpriced(), Integer)),
+    "cost_nano": _sum(calls.c.cost_nano + adjusted()),
 } | {name: _sum(calls.c[name]) for name in _SUMS if name.endswith("_tokens")}
 
 

@@ -44,15 +44,30 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AdjustmentRow:
+    """A correction of a call's charge, or of one of its attempts'."""
+
+    id: str
+    created_at: str
+    attempt: int  # 0: the call as a whole
+    amount_usd: str  # what it adds; may be negative
+    reason: str
+    price_source: str
+    price_version: str
+    charge: list[ChargeRow]  # the lines of the charge as it is now
+
+
+@dataclass(frozen=True, slots=True)
 class CallDetail:
     """One call with everything that was sent upstream for it, and how its charge adds up."""
 
     call: CallRow
     attempt_rows: list[AttemptRow]
+    adjustments: list[AdjustmentRow]
 
 
 def call_row(row: RowMapping) -> CallRow:
-    """A row of ``calls`` as it is shown."""
+    """A row of ``calls``, with the sum of its adjustments beside it, as it is shown."""
     return CallRow(
         id=row["id"],
         upstream_call_id=row["upstream_call_id"],
@@ -80,7 +95,8 @@ def call_row(row: RowMapping) -> CallRow:
         usage_source=row["usage_source"],
         output_cap=row["output_cap"],
         output_cap_source=row["output_cap_source"],
-        cost_usd=usd(row["cost_nano"]),
+        cost_usd=usd(row["cost_nano"] + row["adjusted_nano"]),
+        adjusted_usd=usd(row["adjusted_nano"]),
         held_usd=usd(row["held_nano"]),
         price_source=row["price_source"],
         price_version=row["price_version"],
@@ -112,4 +128,18 @@ def attempt_row(row: RowMapping) -> AttemptRow:
         price_version=row["price_version"],
         error=row["error"],
         flags=[flag for flag in row["flags"].split(",") if flag],
+    )
+
+
+def adjustment_row(row: RowMapping) -> AdjustmentRow:
+    """A row of ``adjustments`` as it is shown."""
+    return AdjustmentRow(
+        id=row["id"],
+        created_at=iso(row["created_at_us"]),
+        attempt=row["attempt"],
+        amount_usd=usd(row["amount_nano"]),
+        reason=row["reason"],
+        price_source=row["price_source"],
+        price_version=row["price_version"],
+        charge=[ChargeRow(*line) for line in json.loads(row["charge"] or "[]")],
     )

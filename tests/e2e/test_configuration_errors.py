@@ -34,12 +34,12 @@ class Wrong:
 
 WRONG = {
     "an unknown field": Wrong(
-        "preset: openai, base_url",
-        "preset: openai, base_ulr",
+        "preset: openai,",
+        "perset: openai,",
         3,
-        ("upstreams.openai.base_ulr", "base_url"),
+        ("upstreams.openai.perset", "did you mean preset"),
     ),
-    "an unknown section": Wrong("teams:", "team:", 6, ("team", "teams")),
+    "an unknown section": Wrong("teams:", "loging: {}\nteams:", 6, (" loging: ", "logging")),
     "a bad type": Wrong(
         "limit_usd: 5", "limit_usd: lots", 7, ("teams[0].budgets[0].limit_usd", "'lots'")
     ),

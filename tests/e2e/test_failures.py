@@ -116,12 +116,15 @@ async def test_the_whole_of_an_answer_has_a_time_too(start: Start) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_no_answer_in_time_is_a_504(start: Start, stream: bool) -> None:
-    """The client is told which side was too slow; one row, nothing held."""
+    """The client is told which side was too slow; the provider had the prompt, and bills it."""
     async with start(sim={"first_byte_timeout_s": 0.2}) as run:
         answer = await exact(run, "sim-first-byte-ms-5000", stream=stream)
         row = await run.only_call()
         (attempt,) = await run.attempts(row["id"])
-        await run.settled_cleanly()
+        (line,) = await run.invoice()
+        assert await run.settled_cleanly() == line["cost_nano"]
+    assert row["input_tokens"] == line["prompt_tokens"]
+    assert (row["output_tokens"], row["usage_source"]) == (0, "counted")
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert (row["outcome"], row["status"], attempt["error"]) == ("upstream_failed", 504, "timeout")
     assert attempt["status"] is None

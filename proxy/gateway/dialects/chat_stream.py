@@ -184,6 +184,11 @@ class StreamScanner:
             if output.at_least() <= cap:
                 self._output = output
                 return None
+            half = sse.boundary(block[: len(block) // 2])
+            if half and relayed is not None:
+                # It crosses somewhere in here: in one half or the other.
+                first = self._count(block[:half], relayed)
+                return first or self._count(block[half:], relayed - half)
         start = 0
         for event in sse.events(block):
             if cap is None or relayed is None:

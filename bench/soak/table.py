@@ -1,0 +1,88 @@
+"""The one table that a run ends with."""
+
+import statistics
+from collections.abc import Iterator
+
+from bench.soak.reckoning import Difference
+from bench.soak.soak import Outcome
+
+_SHOWN = 5  # examples of each thing that went wrong
+_SOURCES = ("provider", "counted", "estimated", "none")
+_NAMES = {
+    "provider": "reported by the provider",
+    "counted": "counted by Farebox",
+    "estimated": "estimated (lost)",
+    "none": "no usage",
+}
+
+
+def table(outcome: Outcome) -> str:
+    """The table, and what it takes to find out more where something is wrong."""
+    width = 44
+    lines = [f"{name:<{width}} {value:>14}  {note}".rstrip() for name, value, note in _rows(outcome)]
+    rule = "─" * (width + 17)
+    return "\n".join([rule, *lines, rule, *_wrongs(outcome)])
+
+
+def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
+    found, tally, plan = outcome.reckoning, outcome.tally, outcome.plan
+    yield "seed", str(plan.seed), f"{plan.database}, {plan.replicas} replicas, {plan.seconds:g} s"
+    yield "calls made by clients", f"{tally.calls.total():,}", ""
+    for answer, count in sorted(tally.answers.items(), key=lambda item: -item[1]):
+        yield f"  {answer}", f"{count:,}", ""
+    yield "calls in the ledger", f"{found.calls.total():,}", ""
+    for word, count in sorted(found.calls.items()):
+        yield f"  {word}", f"{count:,}", ""
+    yield "attempts in the ledger", f"{found.attempts:,}", ""
+    yield "lines of the invoice", f"{found.lines:,}", ""
+    for reason, count in sorted(found.alone.items()):
+        yield f"  attempts without a line: {reason}", f"{count:,}", ""
+    yield "faults of machines", f"{sum(outcome.faults.values()):,}", ""
+    for fault, count in sorted(outcome.faults.items()):
+        yield f"  {fault}", f"{count:,}", ""
+    yield "rows missing", f"{len(found.missing):,}", ""
+    yield "rows double", f"{len(found.double):,}", ""
+    yield "budgets overrun", f"{len(outcome.overruns) + len(outcome.watch.overruns):,}", (
+        f"of every write, and {outcome.watch.snapshots:,} snapshots"
+    )
+    yield "ledger − invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
+    for source in _SOURCES:
+        yield from _difference(source, found.differences.get(source, Difference()))
+    yield "spool left, bytes", f"{outcome.spool_left:,}", ""
+    yield "holds left", f"{outcome.holds_left:,}", f"quiet after {outcome.quiet_after_s:.1f} s"
+    yield "totals unlike the sum of their rows", f"{len(outcome.books):,}", ""
+    yield "slowest call, s", f"{tally.slowest_s:.1f}", (
+        f"slowest refusal for want of the ledger: {tally.slowest_unavailable_s:.2f} s"
+    )
+
+
+def _difference(source: str, found: Difference) -> Iterator[tuple[str, str, str]]:
+    note = f"{found.attempts:,}"
+    if found.invoice_nano:
+        note += f"; {100 * found.nano / found.invoice_nano:+.3f} %"
+    if found.each_nano and any(found.each_nano):
+        note += f"; {_spread(found.each_nano)}"
+    yield f"  {_NAMES[source]}", f"{found.nano:+,}", note
+
+
+def _spread(per_mille: list[int]) -> str:
+    ordered = sorted(per_mille)
+    p5, p95 = (ordered[int(len(ordered) * share)] for share in (0.05, 0.95))
+    return "/".join(f"{value / 10:+.1f}" for value in (p5, statistics.median(ordered), p95)) + " %"
+
+
+def _wrongs(outcome: Outcome) -> Iterator[str]:
+    found = outcome.reckoning
+    for name, things in (
+        ("missing", found.missing),
+        ("double", found.double),
+        ("unexplained", found.unexplained),
+        ("charged otherwise", found.wrong),
+        ("written over the limit", outcome.overruns),
+        ("seen over the limit", outcome.watch.overruns),
+        ("seen unlike its holds", outcome.watch.sums_wrong),
+        ("books", outcome.books),
+        ("unexpected", outcome.tally.unexpected),
+    ):
+        for thing in things[:_SHOWN]:  # type: ignore[index]
+            yield f"{name}: {thing}"
