@@ -144,14 +144,21 @@ def postgres_server() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def new_database(postgres_server: str) -> AsyncIterator[str]:
-    """The address of an empty database, dropped at the end."""
-    name = f"farebox_{uuid.uuid4().hex[:12]}"
-    connection = await asyncpg.connect(f"{postgres_server}/postgres")
-    await connection.execute(f"CREATE DATABASE {name}")
-    yield f"{postgres_server}/{name}"
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+async def new_database(
+    server: str, name: str = "", *, template: str = "template1", lasting: bool = False
+) -> AsyncIterator[str]:
+    """The address of a database: empty, or a copy of another; dropped at the end if not ``lasting``."""
+    name = name or f"farebox_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(f"{server}/postgres")
+    try:
+        there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name)
+        if not there:
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield f"{server}/{name}"
+        if not lasting:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ NOT_READ = "closed before the provider had read it"
 NEVER_SENT = "lost before it was sent"
 NOT_REACHED = "provider not reached"
 UNEXPLAINED = "without explanation"
+GIVEN_UP = "given up"  # the answer came too late: what it said, and cost, nobody saw
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ class Reckoning:
     double: list[Attempt] = field(default_factory=list)
     alone: Counter[str] = field(default_factory=Counter)  # attempts without a line, by class
     unexplained: list[Attempt] = field(default_factory=list)
-    differences: dict[str, Difference] = field(default_factory=lambda: defaultdict(Difference))
+    differences: dict[str, Difference] = field(
+        default_factory=lambda: defaultdict(Difference)
+    )  # by the source of the usage
     wrong: list[tuple[Attempt, Line]] = field(default_factory=list)  # reported, and not the same
     pairs: list[tuple[Attempt, Line]] = field(default_factory=list)
 
@@ -183,13 +186,13 @@ def _match_unread(
             attempt = could_be.pop()
             found.remove(attempt)
             result.alone[NOT_READ] += 1
-            result.differences[attempt.usage_source].ledger_nano += attempt.cost_nano
+            result.differences[_source(attempt)].ledger_nano += attempt.cost_nano
     return found
 
 
 def _explain(found: Iterable[Attempt], result: Reckoning) -> None:
     for attempt in found:
-        result.differences[attempt.usage_source].ledger_nano += attempt.cost_nano
+        result.differences[_source(attempt)].ledger_nano += attempt.cost_nano
         if attempt.outcome == "lost":
             result.alone[NEVER_SENT] += 1
         elif attempt.error == "connect":
@@ -201,8 +204,13 @@ def _explain(found: Iterable[Attempt], result: Reckoning) -> None:
             result.unexplained.append(attempt)
 
 
+def _source(attempt: Attempt) -> str:
+    given_up = attempt.error == "timeout" and attempt.status is None
+    return GIVEN_UP if given_up else attempt.usage_source
+
+
 def _add(result: Reckoning, attempt: Attempt, line: Line) -> None:
-    difference = result.differences[attempt.usage_source]
+    difference = result.differences[_source(attempt)]
     difference.attempts += 1
     difference.ledger_nano += attempt.cost_nano
     difference.invoice_nano += line.cost_nano

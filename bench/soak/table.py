@@ -1,16 +1,17 @@
 """The one table that a run ends with."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from bench.soak.reckoning import Difference
+from bench.soak.reckoning import GIVEN_UP, Difference
 from bench.soak.soak import Outcome
 
 _SHOWN = 5  # examples of each thing that went wrong
-_SOURCES = ("provider", "counted", "estimated", "none")
+_SOURCES = ("provider", "counted", GIVEN_UP, "estimated", "none")
 _NAMES = {
     "provider": "reported by the provider",
     "counted": "counted by Farebox",
+    GIVEN_UP: "given up before an answer",
     "estimated": "estimated (lost)",
     "none": "no usage",
 }
@@ -47,7 +48,8 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     )
     yield "ledger − invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
     for source in _SOURCES:
-        yield from _difference(source, found.differences.get(source, Difference()))
+        yield from _difference(_NAMES[source], found.differences.get(source, Difference()))
+    yield from _difference("all", _sum(found.differences.values()))
     yield "spool left, bytes", f"{outcome.spool_left:,}", ""
     yield "holds left", f"{outcome.holds_left:,}", f"quiet after {outcome.quiet_after_s:.1f} s"
     yield "totals unlike the sum of their rows", f"{len(outcome.books):,}", ""
@@ -56,13 +58,22 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     )
 
 
-def _difference(source: str, found: Difference) -> Iterator[tuple[str, str, str]]:
+def _sum(differences: Iterable[Difference]) -> Difference:
+    total = Difference()
+    for one in differences:
+        total.attempts += one.attempts
+        total.ledger_nano += one.ledger_nano
+        total.invoice_nano += one.invoice_nano
+    return total
+
+
+def _difference(name: str, found: Difference) -> Iterator[tuple[str, str, str]]:
     note = f"{found.attempts:,}"
     if found.invoice_nano:
         note += f"; {100 * found.nano / found.invoice_nano:+.3f} %"
     if found.each_nano and any(found.each_nano):
         note += f"; {_spread(found.each_nano)}"
-    yield f"  {_NAMES[source]}", f"{found.nano:+,}", note
+    yield f"  {name}", f"{found.nano:+,}", note
 
 
 def _spread(per_mille: list[int]) -> str:

@@ -53,7 +53,6 @@ KINDS = (
     Kind("reasoning", 2, "reasoning_tokens=30", body=(("model", "gpt-5-mini"),)),
     Kind("cached prompt", 2, "cached_tokens=20"),
     Kind("two upstreams", 4, body=(("model", "fast"),)),
-    Kind("embeddings", 2, path="/embeddings"),
     Kind("passed through", 1, path="/models"),
     # The client leaves...
     Kind("leaves before a stream", 4, "first_byte_ms=300", stream=True, leaves="before"),
@@ -121,14 +120,15 @@ class Client:
         try:
             while not stop.is_set():
                 (kind,) = self._dice.choices(self._kinds, weights)
-                await self._call(kind)
-                await asyncio.sleep(self._dice.expovariate(1 / self._plan.pause_s))
+                saw = await self._call(kind)
+                pause_s = 1.0 if saw == "no connection" else self._plan.pause_s
+                await asyncio.sleep(self._dice.expovariate(1 / pause_s))
         finally:
             for sdk in self._sdks.values():
                 await sdk.close()
             self._raw.close()
 
-    async def _call(self, kind: Kind) -> None:
+    async def _call(self, kind: Kind) -> str:
         dice = self._dice
         replica, team = dice.choice(self._replicas), dice.choice(_TEAMS)
         tag = f"{self._name}.{next(self._serials)}"
@@ -148,13 +148,12 @@ class Client:
             saw = "no end"
         hurt = down or replica.is_down or replica.disturbed != disturbed
         self._note(kind, saw, hurt=hurt, took_s=time.monotonic() - began, tag=tag)
+        return saw
 
     def _body(self, kind: Kind, tag: str) -> dict[str, Any]:
         dice = self._dice
         marker = f" [[sim: {kind.sim}]]" if kind.sim else ""
         prompt = " ".join(dice.choices(_WORDS, k=dice.randrange(40, 200))) + marker
-        if kind.path == "/embeddings":
-            return {"model": "text-embedding-3-small", "input": prompt, "user": tag}
         cap = dice.randrange(60, 160)
         if kind.sim and "output_tokens" not in kind.sim or not kind.sim:
             marker = f" [[sim: output_tokens={dice.randrange(5, cap)}]]"
@@ -179,13 +178,10 @@ class Client:
             )
         sdk = self._sdks[key]
         try:
-            if kind.path == "/embeddings":
-                await sdk.embeddings.create(**body, extra_headers=headers)
-            else:
-                answer = await sdk.chat.completions.create(**body, extra_headers=headers)
-                if kind.stream:
-                    async for _ in answer:
-                        pass
+            answer = await sdk.chat.completions.create(**body, extra_headers=headers)
+            if kind.stream:
+                async for _ in answer:
+                    pass
         except openai.APIStatusError as error:
             return _named(error.status_code, error.code)
         except openai.APIConnectionError:
@@ -202,7 +198,7 @@ class Client:
         tally = self._tally
         tally.answers[saw] += 1
         tally.slowest_s = max(tally.slowest_s, took_s)
-        if saw == "503 ledger_unavailable":
+        if saw == "503 ledger_unavailable" and not hurt:
             tally.slowest_unavailable_s = max(tally.slowest_unavailable_s, took_s)
         if not _is_expected(kind, saw, hurt=hurt):
             tally.unexpected.append(f"{tag} {kind.name}: {saw}")

@@ -1,6 +1,7 @@
 """The ASGI application: the data path first, everything else through the framework."""
 
 import gc
+import os
 from pathlib import Path
 
 import structlog
@@ -61,7 +62,11 @@ class Application:
         _spare_the_collector()
         server = self.house.settings.server
         _log.info(
-            "started", host=server.host, port=server.port, ledger=self.house.settings.database_shown
+            "started",
+            host=server.host,
+            port=server.port,
+            process=os.getpid(),
+            ledger=self.house.settings.database_shown,
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()

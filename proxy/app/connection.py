@@ -7,16 +7,22 @@ that the refusal is in the ledger; here it is only kept from growing without end
 
 import asyncio
 import socket
-from typing import Any, Final
+from typing import Any, Final, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.app.cycle import Cycle
 from proxy.core.errors import HeadTooLarge, InvalidRequest, Refusal
 from proxy.gateway.dialects.errors import openai_error
+from proxy.gateway.inbound import Scope
 
 LONGEST_TARGET: Final = 32 * 1024  # bytes of path and query; the parser counts in 16 bits
 _BETWEEN: Final = -1  # no head is being read
+_MOST_WAITING: Final = (
+    65_536  # bytes of a request's body that nobody received yet: then reading pauses
+)
 _LINGER_S: Final = 2.0
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
@@ -76,8 +82,41 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = _BETWEEN
         if self._resuming:
             self._resuming = False
-        else:
-            super().on_headers_complete()
+            return
+        scope, version = cast("Scope", self.scope), self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = target.path
+        scope["query_string"] = target.query or b""
+        before = cast("Cycle | None", self.cycle)
+        self.cycle = Cycle(  # type: ignore[assignment] # uvicorn's own, but for what it does not use
+            self,  # type: ignore[arg-type]
+            scope,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            expect_100_continue=self.expect_100_continue,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # the client did not wait for the answer to its last request
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the request's body."""
+        if not self.cycle.response_complete and self._cycle.add(body) > _MOST_WAITING:
+            self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if not self.cycle.response_complete:
+            self._cycle.end_of_body()
+
+    @property
+    def _cycle(self) -> Cycle:
+        return cast("Cycle", self.cycle)
 
     # What is not as usual
 
@@ -100,7 +139,7 @@ class Connection(HttpToolsProtocol):
         """
         self._ended = True
         self._head_bytes = _BETWEEN
-        cycle = self.cycle
+        cycle = cast("Cycle | None", self.cycle)
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
                 cycle.keep_alive = False  # the connection ends with its answer

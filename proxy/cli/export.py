@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from proxy.cli.output import csv_text
+from proxy.cli.progress import Advance, progress
 from proxy.cli.report import From, Team, To
 from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
 
@@ -24,9 +25,6 @@ class ExportFormat(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
-
-
-Advance = Callable[[int], None]
 
 
 def export(
@@ -64,7 +62,7 @@ async def _export(wanted: "CallFilter", path: Path | None, file_format: ExportFo
     async with opened(settings) as database:
         records = Records(database)
         total = await records.count(wanted)
-        with _target(path) as out, _progress(total) as advance:
+        with _target(path) as out, progress("calls", total) as advance:
             await _write(records.export(wanted), out, file_format, advance)
 
 
@@ -108,16 +106,3 @@ def _target(path: Path | None) -> Iterator[TextIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Advance]:
-    """A bar on stderr, where that is a terminal."""
-    from rich.console import Console  # noqa: PLC0415 - slow; ``--help`` does without
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - see above
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("calls", total=total)
-        yield lambda rows: progress.advance(task, rows)

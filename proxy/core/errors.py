@@ -146,13 +146,18 @@ class ShuttingDown(Refusal):
 
 
 class UpstreamFailed(Refusal):
-    """No upstream gave an answer. ``sent`` says whether the request may have reached one."""
+    """No upstream gave an answer. ``sent`` says whether the request may have reached one.
+
+    ``stale``: it was sent on a connection that had been used before, and that broke without a byte
+    of an answer. Most likely the upstream closed it while it was idle: it is worth a second attempt.
+    """
 
     status, type, code = 502, "upstream_error", "upstream_failed"
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, sent: bool = True, stale: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
+        self.stale = stale
 
 
 class UpstreamUnreachable(UpstreamFailed):

@@ -35,6 +35,9 @@ class Charge:
     lines: tuple[ChargeLine, ...]
 
 
+# An attempt's flag for the tier that its answer named, so that it can be rated again: tier=flex.
+TIER_FLAG = "tier="
+
 TEXT_INPUT = ("input", "cached_input", "cache_write", "cache_write_1h")
 ALL_OUTPUT = ("output", "reasoning", "audio_output", "image_output")
 

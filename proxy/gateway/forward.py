@@ -62,7 +62,7 @@ class Forwarder:
         self, call: ActiveCall, upstream: Upstream, target: Target
     ) -> tuple[Attempt, UpstreamResponse]:
         patch = self._patch(call, upstream, target)
-        attempt, response = await self._send_once(call, upstream, target, patch)
+        attempt, response = await self._send_stubbornly(call, upstream, target, patch)
         if not (patch.include_usage and response.status in _OPTION_REFUSED):
             return attempt, response
         # Perhaps the option that we added is what it refuses.
@@ -74,6 +74,21 @@ class Forwarder:
         call.attempt = None
         call.attempts.append(failed_attempt(attempt, "stream_options_refused"))
         return await self._send_once(call, upstream, target, replace(patch, include_usage=False))
+
+    async def _send_stubbornly(
+        self, call: ActiveCall, upstream: Upstream, target: Target, patch: Patch
+    ) -> tuple[Attempt, UpstreamResponse]:
+        """Send again, once, where an old connection broke.
+
+        That is an attempt of its own, in the ledger before it is sent: nobody knows whether the
+        upstream had read the first one.
+        """
+        try:
+            return await self._send_once(call, upstream, target, patch)
+        except UpstreamFailed as failure:
+            if not failure.stale or call.client_left or not isinstance(call.body, bytes):
+                raise
+        return await self._send_once(call, upstream, target, patch, fresh=True)
 
     def _patch(self, call: ActiveCall, upstream: Upstream, target: Target) -> Patch:
         facts = call.facts
@@ -89,7 +104,13 @@ class Forwarder:
         )
 
     async def _send_once(
-        self, call: ActiveCall, upstream: Upstream, target: Target, patch: Patch
+        self,
+        call: ActiveCall,
+        upstream: Upstream,
+        target: Target,
+        patch: Patch,
+        *,
+        fresh: bool = False,
     ) -> tuple[Attempt, UpstreamResponse]:
         attempt = Attempt(
             number=len(call.attempts) + 1,
@@ -106,7 +127,7 @@ class Forwarder:
         if call.first_sent is None:
             call.first_sent = attempt.started
         try:
-            response = await upstream.client.send(_request(call, upstream, patch))
+            response = await upstream.client.send(_request(call, upstream, patch, fresh=fresh))
         except UpstreamFailed as failure:
             record = await self._failed(call, attempt, failure)
             call.attempt = None
@@ -127,7 +148,7 @@ class Forwarder:
         return await self._meter.unanswered(call, attempt, TIMEOUT)
 
 
-def _request(call: ActiveCall, upstream: Upstream, patch: Patch) -> UpstreamRequest:
+def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool) -> UpstreamRequest:
     inbound = call.inbound
     path = inbound.path
     target = path[3:] if path.startswith(b"/v1") else path
@@ -143,7 +164,7 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch) -> UpstreamRequ
         body = call.dialect.patch(body, patch)
     elif (length := inbound.values.get(b"content-length")) is not None:
         headers.append((b"content-length", length))
-    return UpstreamRequest(inbound.method.encode(), target, headers, body)
+    return UpstreamRequest(inbound.method.encode(), target, headers, body, fresh)
 
 
 def _request_id(headers: Headers) -> str:

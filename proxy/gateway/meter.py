@@ -1,10 +1,11 @@
 """Meter: what an answer used, as the provider reported it or as we count it, and what that costs."""
 
+import re
 import time
 from dataclasses import dataclass
 
 from proxy.core.call import AttemptRecord
-from proxy.core.pricing import Charge, PriceQuery
+from proxy.core.pricing import TIER_FLAG, Charge, PriceQuery
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
@@ -16,6 +17,8 @@ TIMEOUT = "timeout"
 _GIVEN_UP = frozenset((LEFT, TIMEOUT))
 _FIRST_ERROR = 400
 _NO_CHARGE = Charge(0, ())
+_AT_LIST_PRICE = frozenset(("default", "standard", "auto", "on_demand"))
+_TIER = re.compile(r"[\w.-]{1,40}")  # flags are joined by commas
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,15 @@ def _answered(attempt: Attempt) -> bool:
 
 def _flags(scan: Scan, *, answered: bool) -> tuple[str, ...]:
     """What is odd about an answer; ``incomplete``: it ended well for HTTP, and not for its format."""
+    flags = scan.flags
+    tier = scan.service_tier
+    if tier and tier not in _AT_LIST_PRICE and _TIER.fullmatch(tier):
+        flags = (*flags, TIER_FLAG + tier)
     if scan.cut:
-        return (*scan.flags, "cut_at_cap")
+        return (*flags, "cut_at_cap")
     if answered and not scan.finished:
-        return (*scan.flags, "incomplete")
-    return scan.flags
+        return (*flags, "incomplete")
+    return flags
 
 
 def price_query(attempt: Attempt, served_model: str, scan: Scan) -> PriceQuery:

@@ -95,7 +95,7 @@ class Models:
 async def _ask(upstream: Upstream) -> list[Model]:
     headers = [(b"accept", b"application/json"), (b"accept-encoding", b"identity")]
     request = UpstreamRequest(
-        b"GET", b"/models", [*headers, *upstream.credential, *upstream.headers]
+        b"GET", b"/models", [*headers, *upstream.credential, *upstream.headers], fresh=True
     )
     response = await upstream.client.send(request)
     try:

@@ -32,6 +32,7 @@ from proxy.ledger.recount import Fact, HeldFact, first_window, held_fact, rebuil
 from proxy.ledger.rows import Row
 from proxy.ledger.verify import Books, differences
 from proxy.ledger.views import budget_views
+from proxy.ledger.washing import wash
 
 
 @dataclass(slots=True)
@@ -135,7 +136,13 @@ class MemoryLedger:
     async def ask(self, operation: Operation) -> Any:
         """Have one operation done. Raises LedgerError."""
         await self.ping()
-        writes = self._transact([operation])
+        try:
+            writes = self._transact([operation])
+        except ValueError as error:
+            # The codec's word on half a surrogate pair: as on a database, it is mended.
+            if not wash(operation):
+                raise LedgerError(f"the ledger can't write this: {error}") from error
+            writes = self._transact([operation])
         if writes.holds_ended:
             self._releases.wake()
         return writes.answers[0]

@@ -125,7 +125,7 @@ class ResilientLedger:
         """End the call, exactly once: durable when this returns, in the database or in the spool."""
         if self._outage is None:
             try:
-                await self._inner.settle(settlement)
+                await self._inner.ask(Settle(settlement))
             except Unwritable:
                 raise
             except Busy:

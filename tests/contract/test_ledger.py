@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from proxy.core.budgets import EACH, Refused, Scope, Window
 from proxy.core.call import CallRecord, Outcome
 from proxy.core.errors import InvalidRequest, LedgerError
-from proxy.core.reservation import Hold, HoldRequest
-from proxy.core.usage import UsageSource
+from proxy.core.reservation import Hold, HoldRequest, Settlement
+from proxy.core.usage import Usage, UsageSource
 from proxy.ledger.base import now_us
 from proxy.ledger.lost import LostPolicy
 from tests.ledger.homes import Home
@@ -544,3 +544,34 @@ async def test_a_closed_ledger_says_so(ledger: Any) -> None:
 
     with pytest.raises(LedgerError):
         await ledger.reserve(request(1))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"user": "a\0b"}, {"user": "half \ud83d of a pair"}, {"run": "\ud83d\ude00"}]
+)
+async def test_names_that_no_database_takes_are_mended(ledger: Any, bad: dict[str, str]) -> None:
+    """A client's strange words cost neither its own call nor those beside it their rows."""
+    await ledger.sync_budgets([budget(1_000), budget(900, EACH, id="users", scope=Scope.USER)])
+    strange, plain = request(100, principal(**bad)), request(100)
+
+    holds = await asyncio.gather(ledger.reserve(strange), ledger.reserve(plain))
+    await asyncio.gather(
+        ledger.settle(settlement(strange, 40, holds[0])),
+        ledger.settle(settlement(plain, 30, holds[1])),
+    )
+
+    assert await totals(ledger) == (70, 0, 0)
+    assert (await ledger.call(strange.record.id)).cost_nano == 40
+    assert await ledger.verify() == []
+
+
+async def test_counts_beyond_a_databases_are_cut(ledger: Any) -> None:
+    """A provider that reports 10^30 tokens does not keep its call from being settled."""
+    asked = request(100)
+    hold = await ledger.reserve(asked)
+    usage = Usage(input=10**30)
+    ended = replace(settlement(asked, 40, hold).record, attempts=(attempt(1, 40, usage=usage),))
+
+    await ledger.settle(Settlement(ended, asked.principal, hold, asked.model))
+
+    assert (await ledger.call(asked.record.id)).cost_nano == 40

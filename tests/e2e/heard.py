@@ -11,12 +11,17 @@ _CHAT = "/v1/chat/completions"
 
 
 class Heard:
-    """Serves a simulator. ``bodies`` are those of the chat completions, ``requests`` counts all it was asked."""
+    """Serves a simulator. ``raw`` are the bodies of chat completions, ``requests`` counts all it was asked."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
         self.requests = 0
-        self.bodies: list[dict[str, Any]] = []
+        self.raw: list[bytes] = []
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The same, read."""
+        return [orjson.loads(body) for body in self.raw]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; it counts once its body is there, or at once where that is not kept."""
@@ -31,7 +36,7 @@ class Heard:
             if message["type"] == "http.request":
                 parts.append(message.get("body", b""))
                 if not message.get("more_body"):
-                    self.bodies.append(orjson.loads(b"".join(parts)))
+                    self.raw.append(b"".join(parts))
                     self.requests += 1
             return message
 

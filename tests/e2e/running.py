@@ -16,7 +16,7 @@ import uvicorn
 import yaml
 
 from proxy.app import Application
-from proxy.app.serve import listen, server_config
+from proxy.app.listening import listen, server_config
 from proxy.core.money import NANO_PER_USD
 from proxy.settings import load_settings
 from proxy.simulator import create_app

@@ -1,8 +1,9 @@
 """The places a ledger can live in, for tests that hold in each of them."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,24 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             url = f"sqlite:///{tmp_path}/farebox.db"
         elif request.param == "postgres":
             server = request.getfixturevalue("postgres_server")
-            url = await stack.enter_async_context(new_database(server))
+            url = await stack.enter_async_context(migrated_database(server))
         place = Home(url)
         stack.push_async_callback(place.close)
-        if url is not None:
+        if request.param == "sqlite":
             await migrate.upgrade(place.database())
         yield place
+
+
+@asynccontextmanager
+async def migrated_database(server: str) -> AsyncIterator[str]:
+    """A migrated PostgreSQL database: a copy of one that is migrated once for each server."""
+    template = f"farebox_template_{os.getpid()}"
+    async with new_database(server, template, lasting=True) as url:
+        database = Database(url)
+        await migrate.upgrade(database)
+        await database.close()
+    async with new_database(server, template=template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from proxy.core.budgets import EACH, Scope
 from proxy.core.call import Outcome
 from proxy.ledger.base import now_us
 from proxy.store import migrate
-from tests.ledger.homes import Home
+from tests.ledger.homes import Home, migrated_database
 from tests.ledger.samples import DAY_US, budget
-from tests.postgres import new_database
 
 ROOT = Path(__file__).parents[2]
 CHILD = "tests.ledger.child"
@@ -30,9 +29,8 @@ async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield home
         await home.close()
         return
-    async with new_database(request.getfixturevalue("postgres_server")) as url:
+    async with migrated_database(request.getfixturevalue("postgres_server")) as url:
         home = Home(url)
-        await migrate.upgrade(home.database())
         yield home
         await home.close()
 
@@ -99,7 +97,7 @@ async def test_kill_minus_nine_loses_no_call_and_doubles_none(shared: Home) -> N
     users = budget(10**9, EACH, id="users", scope=Scope.USER)
     await ledger.sync_budgets([budget(10**9), users])
     said: list[list[str]] = []
-    for seed in range(3):
+    for seed in range(2):
         children = await asyncio.gather(*(start("churn", shared.url, seed + n) for n in (0, 100)))
         for child in children:
             go(child)
@@ -136,7 +134,7 @@ async def test_processes_that_start_together_on_a_new_database(tmp_path: Path) -
     """Each wants to migrate it, and to be the one that makes the file."""
     url = f"sqlite:///{tmp_path}/new/farebox.db"
 
-    children = await asyncio.gather(*(start("fill", url, 5, 10) for _ in range(4)))
+    children = await asyncio.gather(*(start("fill", url, 5, 10) for _ in range(3)))
 
     for child in children:
         go(child)

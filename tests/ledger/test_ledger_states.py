@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -91,6 +90,7 @@ class LedgerStates(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
+        """Stop both."""
         self.run(self.home.close())
         self.loop.close()
         self.folder.cleanup()
@@ -241,8 +241,3 @@ def test_on_sqlite() -> None:
 
 def test_on_postgres(postgres_server: str) -> None:
     run_states("postgres", examples=4, steps=25, server=postgres_server)
-
-
-@pytest.fixture(autouse=True)
-def _no_loop_left() -> None:
-    """Each machine runs a loop of its own."""

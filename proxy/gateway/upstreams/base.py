@@ -26,13 +26,14 @@ class UpstreamRequest(Struct, frozen=True):
     """One request, ready to send: end-to-end headers only, names in lower case.
 
     The client adds ``host``, ``content-length`` or ``transfer-encoding``, and its own connection
-    management. A body that is an iterator can be sent once only.
+    management. A body that is an iterator can be sent once only. ``fresh``: on a new connection.
     """
 
     method: bytes
     target: bytes  # path and query below the upstream's base URL, as bytes on the wire: b"/chat/completions?x=1"
     headers: Headers
     body: bytes | AsyncIterator[bytes] = b""
+    fresh: bool = False
 
 
 class UpstreamResponse(Protocol):
@@ -59,7 +60,8 @@ class UpstreamClient(Protocol):
         """Send the request and return at the head of the answer (1xx answers are skipped).
 
         Raises UpstreamUnreachable (``sent`` False where no byte of the request left) and
-        UpstreamTimeout. Redirects are not followed: they are answers.
+        UpstreamTimeout. Redirects are not followed: they are answers. Nothing is ever sent twice:
+        each sending may be billed, so whoever sends again has it in the ledger first.
         """
 
     async def aclose(self) -> None:

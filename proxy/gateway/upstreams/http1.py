@@ -19,8 +19,7 @@ from proxy.gateway.upstreams.pool import ConnectionPool
 class Http1Client(UpstreamClient):
     """One upstream's connections, of our own.
 
-    A request whose body is bytes is sent a second time, on a new connection, where a reused one
-    died before a byte of the answer came: the upstream closed it while the request was on its way.
+    Where a reused connection died before a byte of the answer came, the failure is ``stale``.
     An answer that comes before the whole body was sent ends the sending and, afterwards, the
     connection. Trailers are dropped, informational answers skipped. ``repr`` shows the connections.
     """
@@ -59,28 +58,23 @@ class Http1Client(UpstreamClient):
     async def send(self, request: UpstreamRequest) -> Http1Response:
         """Send the request and return at the head of the answer."""
         head, length = self._rules.write(request)
-        connection = self._pool.take()
+        connection = None if request.fresh else self._pool.take()
         if connection is None:
-            connection = await self._pool.open()
+            connection = await self._pool.open(fresh=request.fresh)
         body = request.body
         head_only = request.method == b"HEAD"
         if not isinstance(body, bytes):
             return await _stream(connection, head, body, length, head_only=head_only)
-        died_idle = connection.used
+        reused = connection.used
         response = connection.start(head, body, head_only=head_only)
         await connection.wait()
         if response.status:
             return response
-        failure = response.failure
-        if isinstance(failure, UpstreamUnreachable) and died_idle and not connection.answered:
-            # Once only: a request that kills its upstream must not go round all connections.
-            connection = await self._pool.open(fresh=True)
-            response = connection.start(head, body, head_only=head_only)
-            await connection.wait()
-            if response.status:
-                return response
-            failure = response.failure
-        raise failure or UpstreamUnreachable("The upstream's client was closed.")
+        failure = response.failure or UpstreamUnreachable("The upstream's client was closed.")
+        failure.stale = (
+            reused and not connection.answered and isinstance(failure, UpstreamUnreachable)
+        )
+        raise failure
 
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone; calls in flight fail. Idempotent."""

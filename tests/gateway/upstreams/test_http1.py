@@ -1,9 +1,10 @@
-"""What our own client promises beyond the contract: its second attempt and early answers."""
+"""What our own client promises beyond the contract: what it says of stale connections, and early answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.core.errors import UpstreamFailed, UpstreamUnreachable
 from proxy.gateway.upstreams.base import Timeouts
@@ -28,7 +29,7 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-# The second attempt
+# Stale connections
 
 
 async def dying_on_reuse(peer: Peer) -> None:
@@ -38,42 +39,48 @@ async def dying_on_reuse(peer: Peer) -> None:
     await peer.request()
 
 
-async def test_a_connection_that_dies_at_the_moment_of_use_is_replaced(connect: Connect) -> None:
-    async with serving(dying_on_reuse) as server:
-        client = connect(server.url)
-        bodies = [(await exchange(client, post()))[2] for _ in range(3)]
-
-    assert bodies == [b"ok"] * 3
-    assert [len(server.peers), len(server.requests)] == [3, 5]
-
-
-async def test_a_request_is_sent_twice_at_most(connect: Connect) -> None:
-    """One that kills its upstream must not go round every connection there is."""
-
-    async def script(peer: Peer) -> None:
-        received = await peer.request()
-        while received.body != b"deadly":
-            await peer.send(OK)
-            received = await peer.request()
-
-    async with serving(script) as server:
-        client = connect(server.url, max_connections=4)
-        await asyncio.gather(*(exchange(client, post()) for _ in range(4)))
-        with pytest.raises(UpstreamUnreachable) as caught:
-            await client.send(post(b"deadly"))
-
-    assert caught.value.sent is True
-    assert [one.body for one in server.requests].count(b"deadly") == 2
-    assert repr(client) == "<Http1Client [active: 0, idle: 3, waiting: 0]>"
-
-
-async def test_a_streamed_body_is_never_sent_twice(connect: Connect) -> None:
+async def test_a_connection_that_dies_at_the_moment_of_use_is_stale(connect: Connect) -> None:
+    """Nothing is sent again here: whoever does has it in the ledger first."""
     async with serving(dying_on_reuse) as server:
         client = connect(server.url)
         await exchange(client, post())
-        with pytest.raises(UpstreamUnreachable):
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await client.send(post(b"once"))
+
+    assert (caught.value.sent, caught.value.stale) == (True, True)
+    assert [one.body for one in server.requests] == [b"{}", b"once"]
+
+
+async def test_a_new_connection_is_never_stale(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+
+    async with serving(script) as server:
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await connect(server.url).send(post())
+
+    assert (caught.value.sent, caught.value.stale) == (True, False)
+
+
+async def test_a_fresh_request_leaves_idle_connections_alone(connect: Connect) -> None:
+    async with serving(dying_on_reuse) as server:
+        client = connect(server.url, max_connections=2)
+        await exchange(client, post())
+        status, _, body = await exchange(client, replace(post(), fresh=True))
+
+    assert (status, body) == (200, b"ok")
+    assert [peer.number for peer in server.peers] == [0, 1]
+
+
+async def test_a_streamed_body_is_not_stale(connect: Connect) -> None:
+    """It can't be had again."""
+    async with serving(dying_on_reuse) as server:
+        client = connect(server.url)
+        await exchange(client, post())
+        with pytest.raises(UpstreamUnreachable) as caught:
             await client.send(post(pieces(b"once")))
 
+    assert caught.value.stale is False
     assert len(server.requests) == 2
 
 

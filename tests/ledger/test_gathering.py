@@ -1,0 +1,232 @@
+"""The queue before the writer: bounded in length and in time, and never a hold that nobody knows of."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from proxy.core.errors import LedgerError
+from proxy.core.reservation import Hold
+from proxy.ledger.base import Answer, Operation, Release, Reserve, Settle
+from proxy.ledger.gathering import Busy, Gathering
+from tests.ledger.samples import request, settlement
+
+TIMEOUT_S = 0.1
+
+
+class Writer:
+    """Keeps batches until the test answers them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.batches: list[list[Operation]] = []
+        chosen: dict[str, Any] = {"limit": 100, "timeout_s": TIMEOUT_S} | options
+        self.gathering = Gathering(self.batches.append, **chosen)
+
+    async def next(self) -> list[Operation]:
+        """The batch that was taken."""
+        async with asyncio.timeout(5):
+            while not self.batches:  # noqa: ASYNC110 - from outside
+                await asyncio.sleep(0)
+        return self.batches[0]
+
+    def answer(self) -> None:
+        """Give every hold that was asked for."""
+        batch = self.batches.pop(0)
+        answers: list[Answer] = [
+            Hold(o.request.record.id, o.request.amount_nano, ()) if isinstance(o, Reserve) else None
+            for o in batch
+        ]
+        self.gathering.answer(batch, answers)
+
+    def fail(self, *, doubtful: bool) -> None:
+        """Let the transaction fail."""
+        self.gathering.fail(self.batches.pop(0), LedgerError("gone"), doubtful=doubtful)
+
+
+def ask(writer: Writer, operation: Operation) -> "asyncio.Task[Any]":
+    return asyncio.get_running_loop().create_task(writer.gathering.ask(operation))
+
+
+async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
+    """One transaction at a time, in the order of arrival."""
+    writer = Writer()
+    first = [ask(writer, Reserve(request(n))) for n in range(3)]
+    batch = await writer.next()
+    second = ask(writer, Reserve(request(9)))
+    await asyncio.sleep(0)
+
+    assert [o.request.amount_nano for o in batch if isinstance(o, Reserve)] == [0, 1, 2]
+    assert len(writer.batches) == 1
+    writer.answer()
+    assert [hold.amount_nano for hold in await asyncio.gather(*first)] == [0, 1, 2]
+    await writer.next()
+    writer.answer()
+    assert (await second).amount_nano == 9
+    await writer.gathering.quiet()
+
+
+async def test_a_settlement_waits_for_company_but_not_for_long() -> None:
+    """A hold that comes meanwhile takes it along at once; else it goes alone."""
+    writer = Writer(linger_s=30.0)
+    asked = request(5)
+    settled = ask(writer, Settle(settlement(asked, 1)))
+    await asyncio.sleep(0.01)
+    assert writer.batches == []
+
+    held = ask(writer, Reserve(request(7)))
+    assert len(await writer.next()) == 2
+    writer.answer()
+    await asyncio.gather(settled, held)
+
+    writer = Writer(linger_s=0.001)
+    settled = ask(writer, Settle(settlement(asked, 1)))
+    assert len(await writer.next()) == 1
+    writer.answer()
+    await settled
+
+
+async def test_a_settlement_does_not_wait_where_somebody_wants_its_room() -> None:
+    """Nor where the ledger is to be closed."""
+    writer = Writer(linger_s=30.0, hurry=lambda: True)
+    ask(writer, Settle(settlement(request(5), 1)))
+    await writer.next()
+
+    writer = Writer(linger_s=30.0)
+    ask(writer, Settle(settlement(request(5), 1)))
+    await asyncio.sleep(0.01)
+    quiet = asyncio.ensure_future(writer.gathering.quiet())
+    await writer.next()
+    writer.answer()
+    await quiet
+
+
+async def test_a_full_queue_refuses_one_more() -> None:
+    """Bounded in length."""
+    writer = Writer(limit=3)
+    waiting = [ask(writer, Reserve(request(n))) for n in range(3)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Busy):
+        await writer.gathering.ask(Reserve(request(9)))
+
+    await writer.next()
+    writer.answer()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_late_answer_is_an_error_in_time_and_its_hold_is_released() -> None:
+    """Bounded in time; what the database did all the same is undone."""
+    writer = Writer()
+    asked = request(5)
+    late = ask(writer, Reserve(asked))
+    await writer.next()
+    queued = ask(writer, Reserve(request(6)))
+
+    for waiting in (late, queued):
+        with pytest.raises(LedgerError, match="did not answer"):
+            await waiting
+    writer.answer()
+
+    batch = await writer.next()
+    assert [type(o) for o in batch] == [Release]
+    assert isinstance(batch[0], Release)
+    assert batch[0].call_id == asked.record.id
+
+
+async def test_a_hold_that_may_have_been_written_is_released_until_it_is() -> None:
+    """The connection broke in the commit: a release goes with every transaction until one succeeds."""
+    writer = Writer()
+    asked = request(5)
+    doubtful = ask(writer, Reserve(asked))
+    await writer.next()
+    writer.fail(doubtful=True)
+    with pytest.raises(LedgerError):
+        await doubtful
+
+    for _ in range(2):
+        beside = ask(writer, Reserve(request(1)))
+        await writer.next()
+        writer.answer()
+        await beside
+        batch = await writer.next()
+        assert [o.call_id for o in batch if isinstance(o, Release)] == [asked.record.id]
+        writer.fail(doubtful=False)
+    beside = ask(writer, Reserve(request(1)))
+    await writer.next()
+    writer.answer()
+    await beside
+    await writer.next()
+    writer.answer()
+    await writer.gathering.quiet()
+    assert writer.batches == []
+
+
+async def test_a_hold_that_its_caller_keeps_is_not_released() -> None:
+    """The call went on without the database's answer."""
+    writer = Writer()
+    operation = Reserve(request(5))
+    doubtful = ask(writer, operation)
+    await writer.next()
+    writer.fail(doubtful=True)
+    with pytest.raises(LedgerError):
+        await doubtful
+    writer.gathering.keep(operation)
+
+    beside = ask(writer, Reserve(request(1)))
+    await writer.next()
+    writer.answer()
+    await beside
+    await writer.gathering.quiet()
+    assert writer.batches == []
+
+
+async def test_a_caller_that_leaves_just_when_its_answer_comes() -> None:
+    """The answer is there, the caller is cancelled before it sees it: the hold is released."""
+    writer = Writer()
+    asked = request(5)
+    leaving = ask(writer, Reserve(asked))
+    await writer.next()
+    writer.answer()
+    leaving.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    batch = await writer.next()
+    assert [o.call_id for o in batch if isinstance(o, Release)] == [asked.record.id]
+
+
+async def test_a_caller_that_left_is_left_out_but_its_settlement_is_done() -> None:
+    """A hold that nobody wants costs nothing; money that was spent is written whoever asks."""
+    writer = Writer()
+    blocking = ask(writer, Reserve(request(1)))
+    await writer.next()
+    hold, end = request(5), settlement(request(6), 1)
+    tasks = [ask(writer, Reserve(hold)), ask(writer, Settle(end))]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    writer.answer()
+    await blocking
+
+    batch = await writer.next()
+
+    assert [type(o) for o in batch] == [Settle]
+
+
+async def test_closing_fails_what_waits() -> None:
+    """Nobody is left hanging."""
+    writer = Writer()
+    waiting = ask(writer, Reserve(request(1)))
+    await writer.next()
+    queued = ask(writer, Reserve(request(2)))
+    await asyncio.sleep(0)
+
+    writer.gathering.stop()
+
+    with pytest.raises(LedgerError, match="closed"):
+        await queued
+    with pytest.raises(LedgerError, match="closed"):
+        await writer.gathering.ask(Reserve(request(3)))
+    writer.answer()
+    await waiting
