@@ -14,7 +14,7 @@ from bench.soak.plan import Fault, Plan
 
 _FACTORS = (0.5, 0.8, 1.0, 1.5, 3.0)  # of the tight budget's limit, when it is changed
 _DEFAULTS = (1024, 2048, 4096)
-_LONGEST_OUTAGE_S = 4.0
+_LONGEST_OUTAGE_S = 2.5
 Say = Callable[[str], None]
 
 

@@ -20,6 +20,7 @@ from bench.soak.raw import RawClient
 USERS = 40
 _TEAMS = (*["steady"] * 5, *["tight"] * 4, "shrunk")
 _PATIENCE_S = 15.0
+_PAUSES_S = {"no connection": 1.0, "503 ledger_unavailable": 0.4}  # before the next call
 _WORDS = "water river morning light garden letter window paper bridge answer number history".split()
 
 
@@ -121,7 +122,7 @@ class Client:
             while not stop.is_set():
                 (kind,) = self._dice.choices(self._kinds, weights)
                 saw = await self._call(kind)
-                pause_s = 1.0 if saw == "no connection" else self._plan.pause_s
+                pause_s = _PAUSES_S.get(saw, self._plan.pause_s)
                 await asyncio.sleep(self._dice.expovariate(1 / pause_s))
         finally:
             for sdk in self._sdks.values():

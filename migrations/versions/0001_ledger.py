@@ -31,6 +31,7 @@ TABLES = (
 
 def upgrade() -> None:
     _keys_and_budgets()
+    _windows()
     _under_way()
     _calls()
     _attempts()
@@ -96,6 +97,9 @@ def _keys_and_budgets() -> None:
         sa.Column("updated_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_budgets"),
     )
+
+
+def _windows() -> None:
     op.create_table(
         "budget_windows",
         sa.Column("budget_id", sa.String(), nullable=False),

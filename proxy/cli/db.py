@@ -1,13 +1,17 @@
 """``farebox db``: the database's tables."""
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxy.cli.output import write
-from proxy.cli.session import ConfigOption, load, run_async, use_config
+from proxy.cli.output import Column, Format, FormatOption, show, write
+from proxy.cli.progress import progress
+from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
+from proxy.cli.spans import span_s
 
 if TYPE_CHECKING:
+    from proxy.ledger.prune import Cut, Pruned
     from proxy.store.engine import Database
 
 app = typer.Typer(help="The database's tables.", no_args_is_help=True)
@@ -59,3 +63,53 @@ async def _current() -> int:
 def _missing(database: "Database") -> bool:
     # Opening an SQLite file makes it; asking where it stands must not.
     return database.is_sqlite and not database.path.exists()
+
+
+@app.command()
+def prune(
+    *,
+    older_than: Annotated[
+        float, typer.Option("--older-than", parser=span_s, help="What is older: 90d, 26w.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+    ] = False,
+    output: FormatOption = Format.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Delete the rows of old calls. Reports by rollup, budgets and their totals stay as they are."""
+    use_config(config)
+    where, pruned = run_async(_prune(older_than, dry_run=dry_run))
+    title = f"Pruned before {where.day}" + (" (dry run: nothing was deleted)" if dry_run else "")
+    row = {
+        "before": where.day,
+        "calls": pruned.calls,
+        "attempts": pruned.attempts,
+        "adjustments": pruned.adjustments,
+        "ended_windows": pruned.windows,
+        "months": ", ".join(pruned.months),
+        "bytes": pruned.bytes,
+        "dry_run": dry_run,
+    }
+    columns = [Column(name, number=name not in ("before", "months")) for name in row]
+    show([row], columns[:-1], output, title)
+    if where.kept_by:
+        sys.stderr.write(f"kept from {where.day} on, later than asked: {where.kept_by}\n")
+
+
+async def _prune(older_than_s: float, *, dry_run: bool) -> "tuple[Cut, Pruned]":
+    from proxy.ledger.prune import Pruned  # noqa: PLC0415 - slow; ``--help`` does without
+    from proxy.ledger.pruning import Pruning  # noqa: PLC0415 - see above
+
+    settings, _ = load()
+    async with opened(settings) as database:
+        pruning = Pruning(database, older_than_s)
+        where, planned = await pruning.plan()
+        if dry_run:
+            return where, planned
+        done = Pruned()
+        with progress("calls", planned.calls) as advance:
+            async for step in pruning.run(where):
+                done += step
+                advance(step.calls)
+        return where, done

@@ -143,7 +143,9 @@ def call(
 
         write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
-    fields = [{"field": name, "value": value} for name, value in asdict(found.call).items()]
+    from proxy.core.present import CallRow  # noqa: PLC0415 - slow; ``--help`` does without
+
+    fields = [{"field": name, "value": getattr(found, name)} for name in CallRow.__slots__]
     show(fields, [Column("field"), Column("value")], output, f"Call {call_id}")
     attempts = [asdict(attempt) for attempt in found.attempt_rows]
     if output is not Format.CSV:

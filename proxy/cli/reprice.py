@@ -29,9 +29,7 @@ _COLUMNS = [
 
 def reprice(
     *,
-    since: Annotated[
-        datetime, typer.Option("--from", parser=moment, help="Calls from this time.")
-    ],
+    since: Annotated[datetime, typer.Option("--from", parser=moment, help="Calls from this time.")],
     until: Annotated[datetime, typer.Option("--to", parser=moment, help="Before this time.")],
     model: Annotated[str | None, typer.Option(help="Of this model, requested or served.")] = None,
     team: Annotated[str | None, typer.Option(help="This team's calls only.")] = None,
@@ -52,7 +50,10 @@ def reprice(
         model=model, team=team, upstream=upstream, from_us=_us(since), to_us=_us(until)
     )
     tally = run_async(_reprice(wanted, dry_run=dry_run))
-    show(_rows(tally), _COLUMNS, output, "Repriced (dry run)" if dry_run else "Repriced")
+    rows = _rows(tally)
+    if len(rows) > 1 and output in (Format.TABLE, Format.MD):
+        rows.append({"team": "all", "model": "", **_numbers(tally.total)})
+    show(rows, _COLUMNS, output, "Repriced (dry run)" if dry_run else "Repriced")
     sys.stderr.write(_said(tally, dry_run=dry_run))
 
 
@@ -78,13 +79,10 @@ async def _reprice(wanted: "CallFilter", *, dry_run: bool) -> "Tally":
 
 
 def _rows(tally: "Tally") -> list[dict[str, Any]]:
-    rows = [
+    return [
         {"team": team, "model": model, **_numbers(line)}
         for (team, model), line in sorted(tally.lines.items())
     ]
-    if len(rows) > 1:
-        rows.append({"team": "all", "model": "", **_numbers(tally.total)})
-    return rows
 
 
 def _numbers(line: "Line") -> dict[str, Any]:

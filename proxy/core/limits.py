@@ -1,13 +1,12 @@
 """Caps: the largest output (and input) a call may have, and who set it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxy.core.call import CapSource, Key
 from proxy.core.errors import ContextLengthExceeded, MaxOutputTokensExceeded
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
+class Cap(Struct, frozen=True):
     """The effective output cap, in tokens for each choice. ``tokens`` None: nobody set one."""
 
     tokens: int | None

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from proxy.core.call import (
     AttemptRecord,
@@ -29,8 +30,7 @@ NO_PLAN = Plan("", ())
 NO_CAP = Cap(None, CapSource.NONE)
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """One request to an upstream, from its send to the end of its answer."""
 
     number: int
@@ -44,8 +44,7 @@ class Attempt:
     request_id: str = ""
 
 
-@dataclass(slots=True)
-class ActiveCall:
+class ActiveCall(Struct):
     """What is known of a call so far. Its row is made from it at any moment by ``record``."""
 
     config: GatewayConfig  # as it was when the call began
@@ -62,7 +61,7 @@ class ActiveCall:
     hold: Hold | None = None
     amount_nano: int = 0
     estimate_nano: int = 0
-    attempts: list[AttemptRecord] = field(default_factory=list)  # those that are over
+    attempts: list[AttemptRecord] = []  # those that are over
     attempt: Attempt | None = None  # the one under way
     status: int = 0
     outcome: Outcome = Outcome.COMPLETED

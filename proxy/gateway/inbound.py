@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from itertools import chain
 from typing import Any
 
 from proxy.core.errors import HeadTooLarge, RequestTooLarge
@@ -88,7 +89,7 @@ class Inbound:
     def check_head(self, max_bytes: int) -> None:
         """Refuse a head that no client sends in good faith. Raises HeadTooLarge."""
         # As HTTP/2 counts: each header costs more than its letters.
-        size = sum(len(name) + len(value) + 32 for name, value in self.headers)
+        size = 32 * len(self.headers) + sum(map(len, chain.from_iterable(self.headers)))
         size += len(self.path) + len(self.query)
         if size > max_bytes:
             raise HeadTooLarge(

@@ -2,12 +2,19 @@
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import orjson
 
 from proxy.core.call import Key
-from proxy.core.errors import LedgerError, LedgerUnavailable, ModelNotFound, UpstreamFailed
+from proxy.core.errors import (
+    InvalidApiKey,
+    LedgerError,
+    LedgerUnavailable,
+    ModelNotFound,
+    UpstreamFailed,
+)
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.authenticate import authenticate
@@ -16,12 +23,14 @@ from proxy.gateway.inbound import Send
 from proxy.gateway.pipeline import Pipeline
 from proxy.gateway.ports import Keys
 from proxy.gateway.router import allowed
-from proxy.gateway.upstreams.base import UpstreamRequest
+from proxy.gateway.upstreams.base import Headers, UpstreamRequest
 
 _KEPT_S = 300.0  # how long an upstream's list is used before it is asked again
 _RETRY_S = 10.0  # and how long after it failed
 _PATIENCE_S = 5.0  # a list is worth no longer wait
 _MAX_LIST_BYTES = 4 * 2**20
+_OK = 200
+_KEY_REFUSED = frozenset((401, 403))
 _GLOB = frozenset("*?[")
 
 Model = dict[str, object]
@@ -33,17 +42,22 @@ class Models:
     def __init__(self, pipeline: Pipeline, keys: Keys) -> None:
         self._pipeline = pipeline
         self._keys = keys
-        self._lists: dict[str, tuple[float, list[Model]]] = {}
+        self._lists: dict[str, _List] = {}
 
     async def answer(self, call: ActiveCall, send: Send) -> None:
         """The list, or one model of it. Raises InvalidApiKey, ModelNotFound, LedgerUnavailable."""
         try:
-            key, _ = await authenticate(call.inbound, self._keys, call.started_at_us)
+            key, secret = await authenticate(call.inbound, self._keys, call.started_at_us)
         except LedgerError as error:
             raise LedgerUnavailable(
                 "Farebox can't reach its ledger. Try again in a moment."
             ) from error
-        models = await self._models(self._pipeline.config, key)
+        config = self._pipeline.config
+        if key.forward_upstream is None:
+            models = await self._models(config)
+        else:
+            models = await _provided(config.upstreams[key.forward_upstream], secret)
+        models = [m for m in models if _may_use(key, str(m["id"]))]
         wanted = unquote(call.inbound.path[len(b"/v1/models/") :].decode("latin-1"))
         call.answering = True
         extra = [(b"x-farebox-call-id", call.id.encode())]
@@ -59,7 +73,7 @@ class Models:
             body = orjson.dumps(found)
         await answers.answer_json(send, 200, body, extra)
 
-    async def _models(self, config: GatewayConfig, key: Key) -> list[Model]:
+    async def _models(self, config: GatewayConfig) -> list[Model]:
         upstreams = list(config.upstreams.values())
         lists = await asyncio.gather(*(self._listed(u) for u in upstreams))
         models: dict[str, Model] = {}
@@ -71,31 +85,56 @@ class Models:
                 name = str(model["id"])
                 if name not in models and _leads_to(config, name, upstream.name):
                     models[name] = model
-        return [
-            models[name]
-            for name in sorted(models)
-            if allowed(name, key.team.models) and allowed(name, key.models)
-        ]
+        return [models[name] for name in sorted(models)]
 
     async def _listed(self, upstream: Upstream) -> list[Model]:
         """An upstream's own list; empty where it has none or can't be asked."""
         now = time.monotonic()
-        until, models = self._lists.get(upstream.name, (0.0, []))
-        if now < until:
-            return models
+        kept = self._lists.get(upstream.name)
+        if kept is None or kept.upstream is not upstream:  # a reload may have made another of it
+            kept = self._lists[upstream.name] = _List(upstream)
+        if now < kept.until:
+            return kept.models
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                models, keep = await _ask(upstream), _KEPT_S
+                kept.models = await _ask(upstream, upstream.credential)
+            kept.until = now + _KEPT_S
         except (UpstreamFailed, TimeoutError, ValueError):
-            keep = _RETRY_S  # the last known list is better than none
-        self._lists[upstream.name] = (now + keep, models)
-        return models
+            kept.until = now + _RETRY_S  # the last known list is better than none
+        return kept.models
 
 
-async def _ask(upstream: Upstream) -> list[Model]:
+@dataclass(slots=True)
+class _List:
+    """What an upstream listed, and until when that is not asked for again."""
+
+    upstream: Upstream
+    until: float = 0.0
+    models: list[Model] = field(default_factory=list)
+
+
+class _Refused(ValueError):
+    """The upstream gave no list."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+async def _provided(upstream: Upstream, secret: str) -> list[Model]:
+    """The models that a provider's own key may use there. Raises InvalidApiKey, UpstreamFailed."""
+    try:
+        return await _ask(upstream, [(b"authorization", b"Bearer " + secret.encode("latin-1"))])
+    except ValueError as error:
+        if isinstance(error, _Refused) and error.status in _KEY_REFUSED:
+            raise InvalidApiKey("The provider refuses this API key.") from None
+        raise UpstreamFailed("The provider gave no list of its models.") from None
+
+
+async def _ask(upstream: Upstream, credential: Headers) -> list[Model]:
     headers = [(b"accept", b"application/json"), (b"accept-encoding", b"identity")]
     request = UpstreamRequest(
-        b"GET", b"/models", [*headers, *upstream.credential, *upstream.headers], fresh=True
+        b"GET", b"/models", [*headers, *credential, *upstream.headers], fresh=True
     )
     response = await upstream.client.send(request)
     try:
@@ -106,11 +145,17 @@ async def _ask(upstream: Upstream) -> list[Model]:
             size += len(data)
     finally:
         await response.aclose()
+    if response.status != _OK:
+        raise _Refused(response.status)
     document = orjson.loads(b"".join(parts))
     listed = document.get("data") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         return []
     return [m for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)]
+
+
+def _may_use(key: Key, model: str) -> bool:
+    return allowed(model, key.team.models) and allowed(model, key.models)
 
 
 def _leads_to(config: GatewayConfig, model: str, upstream: str) -> bool:

@@ -6,7 +6,10 @@ a moment for them to settle; then refuse.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.core import estimate
 from proxy.core.budgets import Refused
@@ -103,8 +106,7 @@ class Reservations:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
+class _Bound(Struct, frozen=True):
     """What the most and the likely cost of a call are made of."""
 
     rates: tuple[Rates, ...]  # of every upstream it may go to; empty where one has no price

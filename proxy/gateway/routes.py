@@ -1,5 +1,7 @@
 """Routes of the data path: raw ASGI, dispatched before any framework."""
 
+from functools import lru_cache
+
 import structlog
 
 from proxy.core.errors import NotFound, Refusal, ShuttingDown
@@ -98,6 +100,7 @@ class Routes:
         await self._pipeline.handle(call, send)
 
 
+@lru_cache(maxsize=1024)
 def _endpoint(path: bytes) -> str:
     parts = path.decode("latin-1").split("/")
     if len(parts) < 3 or parts[2] not in _KNOWN:  # noqa: PLR2004 - "", "v1", the endpoint

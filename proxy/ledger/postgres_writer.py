@@ -186,7 +186,7 @@ class PostgresWriter:
             if isinstance(error, (*_AGAIN, *_POISON)):
                 raise
             raise LedgerError(f"the database says: {error}") from error
-        except BaseException:
+        except BaseException:  # cancelled, say: the connection is in the middle of something
             self._drop()
             raise
         self._remember(writes)

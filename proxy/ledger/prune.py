@@ -8,11 +8,11 @@ On PostgreSQL, months that are old as a whole are dropped as partitions (``prune
 else goes in batches, each a short transaction.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Window, WindowKey, window_bounds
@@ -21,6 +21,7 @@ from proxy.ledger.check_rows import PRUNED
 from proxy.ledger.cover import Covers, StoredBudget
 from proxy.ledger.history import lock_history
 from proxy.ledger.money_rows import charges
+from proxy.ledger.prune_space import free_bytes, row_bytes
 from proxy.store.schema import (
     adjustments,
     attempts,
@@ -94,18 +95,16 @@ def _midnight(at_us: int) -> int:
     return at_us - at_us % DAY_US
 
 
-def planned(connection: Connection, before_us: int) -> Pruned:
-    """What there is to delete; without what it would free."""
+def old(connection: Connection, before_us: int) -> Pruned:
+    """What there is to delete; not which windows, nor what it would free."""
     row = connection.execute(
         select(func.count(), func.coalesce(func.sum(calls.c.attempts), 0)).where(
             calls.c.started_at_us < before_us
         )
     ).one()
-    # Not by call ids: those of old calls may have no adjustment at all.
+    both = adjustments.join(calls, calls.c.id == adjustments.c.call_id)
     corrections = connection.scalar(
-        select(func.count()).select_from(
-            adjustments.join(calls, calls.c.id == adjustments.c.call_id)
-        ).where(calls.c.started_at_us < before_us)
+        select(func.count()).select_from(both).where(calls.c.started_at_us < before_us)
     )
     return Pruned(row[0], int(row[1]), corrections or 0)
 
@@ -125,28 +124,39 @@ def mark(connection: Connection, before_us: int) -> None:
 # Batches
 
 
-def prune_batch(connection: Connection, before_us: int, size: int = BATCH) -> Pruned:
-    """Delete the oldest calls, about ``size`` of them; nothing where none is old enough."""
+def prune_batch(connection: Connection, until_us: int, before_us: int, size: int = BATCH) -> Pruned:
+    """Delete the oldest calls before ``until_us``, ``size`` of them at most, if no more began at once.
+
+    ``before_us`` is where the whole prune ends: windows that end later live on.
+    """
     lock_history(connection)
     oldest = connection.scalar(select(func.min(calls.c.started_at_us)))
-    if oldest is None or oldest >= before_us:
+    if oldest is None or oldest >= until_us:
         return Pruned()
-    end = connection.scalar(
+    next_one = (
         select(calls.c.started_at_us)
-        .where(calls.c.started_at_us < before_us)
+        .where(calls.c.started_at_us < until_us)
         .order_by(calls.c.started_at_us)
         .offset(size)
         .limit(1)
     )
-    # At least the oldest moment, even if more calls than a batch began in it.
-    until = before_us if end is None else max(end, oldest + 1)
-    carry(connection, load_covers(connection), oldest, until, before_us)
-    span = _within(oldest, until)
+    found = connection.scalar(next_one)
+    end = until_us if found is None else max(found, oldest + 1)
+    carry(connection, load_covers(connection), oldest, end, before_us)
+    return _delete(connection, oldest, end)
+
+
+def _delete(connection: Connection, since_us: int, until_us: int) -> Pruned:
+    is_sqlite = connection.dialect.name == "sqlite"
+    freed = -free_bytes(connection) if is_sqlite else row_bytes(connection, since_us, until_us)
+    span = _within(since_us, until_us)
     ids = connection.scalars(select(calls.c.id).where(*span)).all()
     corrections = fold(connection, adjustments.c.call_id.in_(ids))
     tries = connection.execute(delete(attempts).where(attempts.c.call_id.in_(ids))).rowcount
     connection.execute(delete(calls).where(*span))
-    return Pruned(len(ids), tries, corrections)
+    if is_sqlite:
+        freed += free_bytes(connection)
+    return Pruned(len(ids), tries, corrections, bytes=freed)
 
 
 def _within(since_us: int, until_us: int) -> tuple[ColumnElement[bool], ...]:
@@ -196,8 +206,14 @@ def _add_carried(connection: Connection, sums: dict[WindowKey, int]) -> None:
     )
 
 
+def fold_between(connection: Connection, since_us: int, until_us: int) -> int:
+    """Make adjustments of the calls of a time one row for each reason; says how many there were."""
+    ids = select(calls.c.id).where(*_within(since_us, until_us))
+    return fold(connection, adjustments.c.call_id.in_(ids))
+
+
 def fold(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Make adjustments of deleted calls one row for each reason; says how many there were."""
+    """Make these adjustments one row for each reason; says how many there were."""
     found = connection.execute(
         select(
             adjustments.c.reason,
@@ -258,9 +274,7 @@ def prune_windows(connection: Connection, before_us: int) -> int:
     return 0
 
 
-def _ended(
-    budgets: Iterable[StoredBudget], before_us: int
-) -> Iterator[ColumnElement[bool]]:
+def _ended(budgets: Iterable[StoredBudget], before_us: int) -> Iterator[ColumnElement[bool]]:
     """For each budget, which of its windows ended before."""
     w = budget_windows.c
     for budget in (stored.budget for stored in budgets):

@@ -62,7 +62,9 @@ WHERE pg_inherits.inhparent = to_regclass(:table)
 
 def month_size(connection: Connection, month: Month) -> int:
     """Its bytes, with indexes."""
-    query = text("SELECT pg_total_relation_size(to_regclass(:c)) + pg_total_relation_size(to_regclass(:a))")
+    query = text(
+        "SELECT pg_total_relation_size(to_regclass(:c)) + pg_total_relation_size(to_regclass(:a))"
+    )
     return int(connection.scalar(query, {"c": month.calls, "a": month.attempts}) or 0)
 
 

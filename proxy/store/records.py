@@ -5,7 +5,7 @@ time, so that a page deep down costs what the first one does and new calls shift
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Select, func, select
 
@@ -53,9 +53,9 @@ class Records:
         tries = await self._database.fetch(_attempts_of(call_id))
         corrections = await self._database.fetch(_adjustments_of(call_id))
         return CallDetail(
-            call_row(rows[0]),
-            [attempt_row(row) for row in tries],
-            [adjustment_row(row) for row in corrections],
+            **asdict(call_row(rows[0])),
+            attempt_rows=[attempt_row(row) for row in tries],
+            adjustments=[adjustment_row(row) for row in corrections],
         )
 
     async def export(self, wanted: CallFilter) -> AsyncIterator[list[CallRow]]:

@@ -24,7 +24,9 @@ STATED = "provider"  # the price source of a charge that the provider stated him
 _RATED = frozenset((str(UsageSource.PROVIDER), str(UsageSource.COUNTED)))
 _usage = msgspec.json.Decoder(Usage)
 
-Adjusted = tuple[int, int]  # the sum of an attempt's reprices in nano-dollars, and how many they are
+Adjusted = tuple[
+    int, int
+]  # the sum of an attempt's reprices in nano-dollars, and how many they are
 
 
 class LeftAlone(StrEnum):

@@ -58,10 +58,9 @@ class AdjustmentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CallDetail:
+class CallDetail(CallRow):
     """One call with everything that was sent upstream for it, and how its charge adds up."""
 
-    call: CallRow
     attempt_rows: list[AttemptRow]
     adjustments: list[AdjustmentRow]
 

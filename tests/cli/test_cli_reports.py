@@ -79,7 +79,7 @@ def test_a_call_is_shown_with_its_charge(cli: Cli) -> None:
 
     for text in (record.id, "Attempts", "Charge", "0.001234567", "chatcmpl-1"):
         assert text in table.out
-    assert detail["call"]["id"] == record.id
+    assert detail["id"] == record.id
     assert detail["attempt_rows"][0]["charge"][0]["what"] == "input"
 
 

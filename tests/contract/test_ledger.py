@@ -1,50 +1,28 @@
-"""What every ledger must do: the same tests in memory, on SQLite and on PostgreSQL."""
+"""What every ledger must do with calls: the same tests in memory, on SQLite and on PostgreSQL."""
 
 import asyncio
-import dataclasses
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from proxy.core.budgets import EACH, Refused, Scope, Window
-from proxy.core.call import CallRecord, Outcome
-from proxy.core.errors import InvalidRequest, LedgerError
-from proxy.core.reservation import Hold, HoldRequest, Settlement
-from proxy.core.usage import Usage, UsageSource
-from proxy.ledger.base import now_us
-from proxy.ledger.lost import LostPolicy
+from proxy.core.errors import LedgerError
+from proxy.core.reservation import Hold, Settlement
+from proxy.core.usage import Usage
 from tests.ledger.homes import Home
 from tests.ledger.samples import (
     DAY_US,
-    HOUR_US,
     NOON_US,
     attempt,
     budget,
-    pending,
     principal,
     refusal,
     request,
     settlement,
     warning,
 )
-
-
-async def totals(ledger: Any, budget_id: str = "team:search:month") -> tuple[int, int, int]:
-    """Spent, held and overdraft of a budget's first window of now."""
-    found = {view.budget.id: view for view in await ledger.budgets()}
-    (window, *_) = found[budget_id].windows
-    return window.spent_nano, window.held_nano, window.overdraft_nano
-
-
-async def spend(ledger: Any, amount: int, cost: int, **values: Any) -> HoldRequest:
-    """One call, from hold to settlement."""
-    asked = request(amount, **values)
-    hold = await ledger.reserve(asked)
-    assert isinstance(hold, Hold)
-    await ledger.settle(settlement(asked, cost, hold))
-    return asked
-
+from tests.ledger.steps import spend, totals
 
 # Holds
 
@@ -242,249 +220,6 @@ async def test_a_call_is_charged_to_the_window_it_started_in(ledger: Any, home: 
     home.clock.now_us -= DAY_US
     assert await totals(ledger) == (500, 0, 0)
     assert await ledger.verify() == []
-
-
-# Budgets that change
-
-
-async def test_a_new_budget_counts_what_was_spent_and_is_held_already(ledger: Any) -> None:
-    """Added in mid-month, it starts with the month's charges and the open holds."""
-    await spend(ledger, 500, 300)
-    await spend(ledger, 500, 40, caller=principal("other"))
-    await spend(ledger, 500, 5_000, started_at_us=NOON_US - 40 * DAY_US)
-    open_call = request(200)
-    hold = await ledger.reserve(open_call)
-
-    await ledger.set_budget(budget(1_000), "ann")
-
-    assert await totals(ledger) == (300, 200, 0)
-    assert await ledger.verify() == []
-    await ledger.settle(settlement(open_call, 150, hold))
-    assert await totals(ledger) == (450, 0, 0)
-    assert await ledger.verify() == []
-
-
-async def test_a_removed_budget_takes_its_windows_with_it(ledger: Any) -> None:
-    """Added again, it counts anew; a hold from before is given back to it only once."""
-    await ledger.set_budget(budget(1_000), "ann")
-    asked = request(200)
-    hold = await ledger.reserve(asked)
-    await spend(ledger, 100, 60)
-
-    assert await ledger.remove_budget("team:search:month", "ann")
-    assert not await ledger.remove_budget("team:search:month", "ann")
-    assert await ledger.budgets() == []
-    assert await ledger.verify() == []
-    await ledger.set_budget(budget(1_000), "ann")
-    assert await totals(ledger) == (60, 200, 0)
-    await ledger.settle(settlement(asked, 10, hold))
-
-    assert await totals(ledger) == (70, 0, 0)
-    assert await ledger.verify() == []
-
-
-async def test_a_new_limit_keeps_the_windows(ledger: Any) -> None:
-    """Only the limit changes; the next call is decided by it."""
-    await ledger.sync_budgets([budget(1_000)])
-    await spend(ledger, 500, 400)
-
-    await ledger.set_budget(budget(450), "ann")
-
-    assert await totals(ledger) == (400, 0, 0)
-    assert isinstance(await ledger.reserve(request(51)), Refused)
-    assert isinstance(await ledger.reserve(request(50)), Hold)
-
-
-async def test_a_budget_that_covers_other_calls_is_counted_anew(ledger: Any) -> None:
-    """Its old windows say nothing of what it covers now."""
-    await ledger.sync_budgets([budget(1_000)])
-    await spend(ledger, 500, 400)
-    await spend(ledger, 500, 30, caller=principal("ads"))
-
-    await ledger.sync_budgets([dataclasses.replace(budget(1_000), subject="ads")])
-
-    assert await totals(ledger) == (30, 0, 0)
-    assert await ledger.verify() == []
-
-
-async def test_an_edit_stays_until_the_configuration_says_something_else(ledger: Any) -> None:
-    """An edit through the API outlives a restart, not a change of the same budget's words."""
-
-    async def limit() -> int:
-        (view,) = await ledger.budgets()
-        return int(view.budget.limit_nano)
-
-    await ledger.sync_budgets([budget(1_000)])
-    await ledger.set_budget(budget(7_000), "ann")
-
-    await ledger.sync_budgets([budget(1_000)])
-    assert await limit() == 7_000
-    await ledger.sync_budgets([budget(2_000)])
-    assert await limit() == 2_000
-
-
-async def test_budgets_come_and_go_with_the_configuration_but_for_those_of_the_api(
-    ledger: Any,
-) -> None:
-    """What vanished from the file is removed; what the API made stays."""
-    await ledger.sync_budgets([budget(1_000), warning(10)])
-    await ledger.set_budget(budget(5, "ads"), "ann")
-
-    await ledger.sync_budgets([warning(10)])
-
-    found = [(view.budget.id, view.origin) for view in await ledger.budgets()]
-    assert found == [("team:ads:month", "api"), ("team:search:day:warn", "configuration")]
-    with pytest.raises(InvalidRequest, match="configuration"):
-        await ledger.remove_budget("team:search:day:warn", "ann")
-
-
-async def test_every_process_knows_of_a_change_at_once(home: Home) -> None:
-    """A budget that one process sets holds for the next call in another."""
-    one, other = await home.open(), await home.open()
-    assert isinstance(await other.reserve(request(500)), Hold)
-
-    await one.set_budget(budget(600), "ann")
-
-    assert isinstance(await other.reserve(request(101)), Refused)
-    assert isinstance(await other.reserve(request(100)), Hold)
-    assert await one.verify() == []
-
-
-async def test_a_late_call_of_an_older_window_is_counted_with_the_others_of_it(
-    ledger: Any, home: Home
-) -> None:
-    """A window from before the budget is counted from its rows when a call first touches it."""
-    yesterday = NOON_US - DAY_US
-    await spend(ledger, 500, 300, started_at_us=yesterday)
-    late = request(200, started_at_us=yesterday + HOUR_US)
-    await ledger.sync_budgets([budget(1_000, window=Window.DAY)])
-
-    hold = await ledger.reserve(late)
-    assert isinstance(hold, Hold)
-    home.clock.now_us = yesterday
-    assert await totals(ledger) == (300, 200, 0)
-    await ledger.settle(settlement(late, 100, hold))
-
-    assert await totals(ledger) == (400, 0, 0)
-    assert await ledger.verify() == []
-
-
-# The dead
-
-
-async def lost_call(home: Home, asked: HoldRequest, **options: Any) -> tuple[Any, CallRecord]:
-    """A call whose process died, after a sweep by another."""
-    dead = await home.open()
-    assert isinstance(await dead.reserve(asked), Hold)
-    alive = await home.open(**options)
-    assert await alive.sweep(_far_future(home)) == 1
-    assert await alive.sweep(_far_future(home)) == 0
-    found = await alive.call(asked.record.id)
-    assert found is not None
-    return alive, found
-
-
-def _far_future(home: Home) -> int:
-    return max(home.clock.now_us, now_us()) + DAY_US
-
-
-@pytest.mark.parametrize(
-    ("policy", "cost"),
-    [
-        (LostPolicy.CHARGE_ESTIMATE, 120),
-        (LostPolicy.CHARGE_HOLD, 500),
-        (LostPolicy.RELEASE, 0),
-    ],
-)
-async def test_a_hold_whose_process_died_is_settled_by_policy(
-    home: Home, policy: LostPolicy, cost: int
-) -> None:
-    """Once, as a row marked lost, with its attempts as they were last noted."""
-    first = await home.open()
-    await first.sync_budgets([budget(1_000)])
-    asked = request(500, estimate_nano=120)
-
-    alive, found = await lost_call(home, asked, lost=policy)
-
-    assert (found.outcome, found.cost_nano) == (Outcome.LOST, cost)
-    assert [(a.number, a.error, a.usage_source) for a in found.attempts] == [
-        (1, "lost", UsageSource.ESTIMATED)
-    ]
-    assert await totals(alive) == (cost, 0, 0)
-    assert await alive.verify() == []
-
-
-async def test_holds_of_the_living_are_left_alone(home: Home) -> None:
-    """A sweep takes only what was not heard of for a lease, and never one's own."""
-    one, other = await home.open(), await home.open()
-    await one.reserve(request(500))
-    await other.reserve(request(500))
-
-    assert await other.sweep() == 0
-    assert await other.sweep(_far_future(home)) == 1
-
-
-async def test_a_process_that_stops_leaves_nothing_open(home: Home) -> None:
-    """What it still held is swept at once, without waiting for the lease."""
-    stopping, other = await home.open(), await home.open()
-    asked = request(500, estimate_nano=10)
-    await stopping.reserve(asked)
-
-    await stopping.stop()
-
-    assert await other.sweep() == 1
-    assert (await other.call(asked.record.id)).outcome == Outcome.LOST
-
-
-async def test_a_late_settlement_replaces_the_row_of_a_lost_call(home: Home) -> None:
-    """The process was only paused: totals and rollups end as if it had never been thought dead."""
-    first = await home.open()
-    await first.sync_budgets([budget(1_000)])
-    asked = request(500, estimate_nano=120)
-    alive, _ = await lost_call(home, asked)
-
-    await first.settle(settlement(asked, 333))
-    await first.settle(settlement(asked, 444))
-
-    assert await alive.call(asked.record.id) == settlement(asked, 333).record
-    assert await totals(alive) == (333, 0, 0)
-    assert await alive.verify() == []
-
-
-async def test_a_further_attempt_is_in_the_row_of_a_lost_call(home: Home) -> None:
-    """Noted before it was sent, so that no crash loses it; also after a sweep."""
-    process = await home.open()
-    asked = request(500, estimate_nano=50)
-    hold = await process.reserve(asked)
-    failed = attempt(1, status=503, usage_source=UsageSource.NONE, error="status_503")
-    second = replace(asked.record, attempts=(failed, pending(2)))
-    await process.attempt(hold, second)
-
-    other = await home.open()
-    await other.sweep(_far_future(home))
-    third = replace(second, attempts=(*second.attempts, pending(3)))
-    swept = await other.call(asked.record.id)
-    await process.attempt(hold, third)
-    again = await other.call(asked.record.id)
-
-    assert [a.error for a in swept.attempts] == ["status_503", "lost"]
-    assert [a.error for a in again.attempts] == ["status_503", "lost", "lost"]
-    assert (swept.cost_nano, again.cost_nano) == (50, 50)
-    assert await other.verify() == []
-
-
-async def test_several_processes_sweep_a_hold_once(home: Home) -> None:
-    """Whoever comes second finds nothing."""
-    dead = await home.open()
-    for _ in range(20):
-        await dead.reserve(request(500, estimate_nano=7))
-    sweepers = [await home.open() for _ in range(3)]
-    await sweepers[0].sync_budgets([budget(100_000)])
-
-    await asyncio.gather(*(ledger.sweep(_far_future(home)) for ledger in sweepers))
-
-    assert await totals(sweepers[0]) == (20 * 7, 0, 0)
-    assert await sweepers[0].verify() == []
 
 
 # Many at once

@@ -20,34 +20,36 @@ def error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"authorization": ""},
-        {"authorization": "Bearer "},
-        {"authorization": "Bearer wrong"},
-        {"authorization": KEY},
-        {"authorization": f"Basic {KEY}"},
-        {"authorization": f"Bearer {KEY} {KEY}"},
-        {"authorization": f"Bearer {KEY[:-1]}"},
-        {"authorization": f"Bearer {SIMULATED}"},
-        {"x-api-key": "wrong"},
-    ],
-)
+NO_KEYS: list[Config] = [
+    {},
+    {"authorization": ""},
+    {"authorization": "Bearer"},
+    {"authorization": "Bearer wrong"},
+    {"authorization": KEY},
+    {"authorization": f"Basic {KEY}"},
+    {"authorization": f"Bearer {KEY} {KEY}"},
+    {"authorization": f"Bearer {KEY[:-1]}"},
+    {"authorization": f"Bearer {SIMULATED}"},
+    {"authorization": "Bearer wr\u00f6ng"},
+    {"x-api-key": "wrong"},
+    {"authorization": "Bearer wrong", "x-api-key": KEY},
+]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", CHAT), ("GET", "/v1/models"), ("POST", "/v1/files"), ("GET", "/farebox/v1/calls/x")],
 )
-async def test_without_a_known_key_nothing_happens(
-    run: Running, headers: Config, method: str, path: str
-) -> None:
-    """401 in the shape that the SDK understands; nothing is forwarded, and the key is not repeated."""
-    answer = await run.client.request(method, path, headers=headers, json=chat_body())
-    assert error(answer) == (401, "invalid_api_key")
-    assert "wrong" not in answer.text
-    assert KEY[:-1] not in answer.text
+async def test_without_a_known_key_nothing_happens(run: Running, method: str, path: str) -> None:
+    """401 in the shape that the SDK understands; nothing is forwarded, and no key is repeated."""
+    for headers in NO_KEYS:
+        raw = [(name, value.encode()) for name, value in headers.items()]
+        answer = await run.client.request(method, path, headers=raw, json=chat_body())
+        assert error(answer) == (401, "invalid_api_key"), headers
+        assert "wrong" not in answer.text
+        assert KEY[:-1] not in answer.text
     assert run.heard.requests == 0
+    assert await run.calls() == []
 
 
 @pytest.mark.parametrize("header", ["x-api-key", "api-key", "x-goog-api-key"])
@@ -221,6 +223,13 @@ async def test_a_providers_key_passes_other_requests_too(start: Start) -> None:
         listed = await run.client.get("/v1/models", headers=bearer(SIMULATED))
     assert ["authorization", f"Bearer {SIMULATED}"] in echo.json()["headers"]
     assert "gpt-4o" in {model["id"] for model in listed.json()["data"]}
+
+
+async def test_the_list_of_models_of_a_wrong_key_is_refused(start: Start) -> None:
+    """The provider does not know it, and nor does the list pretend to."""
+    async with start(**accepting(prefix="sk-")) as run:
+        answer = await run.client.get("/v1/models", headers=bearer("sk-made-up"))
+    assert error(answer) == (401, "invalid_api_key")
 
 
 async def test_an_accepted_key_is_held_to_its_team(start: Start) -> None:

@@ -1,9 +1,12 @@
 """GET /v1/models: what the key may use."""
 
+import asyncio
+
 import httpx
 import openai
 import pytest
 
+from proxy.gateway import models as module
 from tests.e2e.conftest import Start
 from tests.e2e.running import KEY, Running, bearer
 
@@ -92,3 +95,26 @@ async def test_the_list_is_not_asked_for_again_and_again(run: Running) -> None:
         await listed(run)
     assert run.heard.requests == 1
     assert await run.calls() == []
+
+
+async def test_a_failure_does_not_empty_the_list(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upstream that answers with an error keeps the list it had, and is asked again soon."""
+    monkeypatch.setattr(module, "_KEPT_S", 0.0)
+    monkeypatch.setattr(module, "_RETRY_S", 0.0)
+    statuses = iter((200, 503, 200))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        status = next(statuses)
+        body = b'{"data":[{"id":"m"}]}' if status == 200 else b'{"error":{}}'
+        head = f"HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, start(sim={"base_url": f"http://127.0.0.1:{port}/v1"}) as run:
+        assert [await listed(run) for _ in range(3)] == [["m"]] * 3
+    assert next(statuses, None) is None

@@ -23,6 +23,8 @@ from tests.e2e.running import ADMIN, KEY, bearer, chat_body, config, eventually,
 
 pytestmark = pytest.mark.xdist_group("workers")
 T = TypeVar("T")
+LIMIT = 1_000_000  # nano-dollars
+NEEDED = 100_000  # the most that one of the calls needs to be admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +101,19 @@ async def until(check: Callable[[], T]) -> T:
 
 async def test_budgets_are_exact_and_metrics_whole_over_both(tmp_path: Path) -> None:
     """With both at work at once: never over the limit, what fits is admitted, and every scrape has all."""
-    budget = {"limit_usd": "0.003", "window": "day"}
+    budget = {"limit_usd": "0.001", "window": "day"}
     team = {"name": "search", "budgets": [budget]}
-    ledger = {"hold_wait_s": 0}
+    ledger = {"hold_wait_s": 3}
     async with two_workers(tmp_path, teams=[team], ledger=ledger) as workers:
-        prompt = "Hello [[sim: first_byte_ms=400, output_tokens=20]]"
+        prompt = "Hello [[sim: first_byte_ms=50, output_tokens=20]]"
         calls = [asyncio.create_task(workers.chat(prompt, max_tokens=20)) for _ in range(100)]
         owners: set[str] = set()
-        most_held = 0
         while not all(call.done() for call in calls):
-            holds = workers.rows("SELECT owner, amount_nano FROM holds")
-            owners |= {owner for owner, _ in holds}
+            owners |= {owner for (owner,) in workers.rows("SELECT owner FROM holds")}
             ((spent, held),) = workers.rows(
                 "SELECT coalesce(sum(spent_nano), 0), coalesce(sum(held_nano), 0) FROM budget_windows"
             )
-            assert spent + held <= 3_000_000
-            most_held = max(most_held, sum(amount for _, amount in holds))
+            assert spent + held <= LIMIT
             await asyncio.sleep(0.01)
         answers = [call.result() for call in calls]
         statuses = {answer.status_code for answer in answers}
@@ -122,19 +121,19 @@ async def test_budgets_are_exact_and_metrics_whole_over_both(tmp_path: Path) -> 
 
         assert statuses == {200, 429}
         assert 2 == len(owners)
-        assert most_held > 2_500_000
         await eventually(lambda: _counted(workers, 100))
         (shown,) = await workers.items("/budgets")
         billed = sum(line.cost_nano for line in workers.simulator.invoice.lines)
         assert (billed, 0) == (nano(shown["spent_usd"]), nano(shown["held_usd"]))
         assert admitted == len(workers.simulator.invoice.lines)
+        assert LIMIT - billed < NEEDED
         for _ in range(6):  # whichever worker answers
             page = await scraped(workers)
             assert 100 == total(page, "farebox_calls_total")
             assert 100 - admitted == total(page, "farebox_refusals_total")
             assert round(billed / 1e9, 9) == round(total(page, "farebox_cost_usd_total"), 9)
             assert 0 == total(page, "farebox_calls_in_flight")
-            assert 0.003 == total(page, "farebox_budget_limit_usd")
+            assert 0.001 == total(page, "farebox_budget_limit_usd")
 
 
 async def test_both_follow_the_configuration(tmp_path: Path) -> None:

@@ -63,7 +63,10 @@ async def main(what: str, url: str, *numbers: str) -> None:
     await ledger.start()
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
-    await {"fill": fill, "churn": churn}[what](ledger, *map(int, numbers))
+    if what == "fill":
+        await fill(ledger, int(numbers[0]), int(numbers[1]))
+    else:
+        await churn(ledger, int(numbers[0]))
     await ledger.stop()
     await database.close()
 

@@ -27,7 +27,9 @@ _OTHER_VOCABULARY = re.compile(
     re.IGNORECASE,
 )
 _OWN_STEPS = ("model ", "server tool ")  # reasons why a request is not bounded
-_MOST_KEPT: Final = 80 * 1024  # bytes that wait to be read: most answers end before, with their usage
+_MOST_KEPT: Final = (
+    80 * 1024
+)  # bytes that wait to be read: most answers end before, with their usage
 _LATER = 2_048  # bytes until it is asked again whether the vocabulary is there
 _WORTH_WAITING = 1024  # bytes
 _BEFORE_TEXT = b'"content":"'
