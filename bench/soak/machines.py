@@ -18,6 +18,7 @@ from tests.postgres import PostgresServer, new_server
 
 _READY_WITHIN_S = 30.0
 _STOPS_WITHIN_S = 20.0
+_LINES_SHOWN = 10
 
 
 async def _start(arguments: Sequence[str], log: Path, *, talks: bool = False) -> Process:
@@ -81,17 +82,24 @@ class Replica:
         return f"http://127.0.0.1:{self.place.port}"
 
     async def start(self) -> None:
-        """Start it, and return when it is ready. Raises RuntimeError with its log."""
+        """Start it, and return when it is ready; again and again, while its database is away.
+
+        Raises RuntimeError with its log's end.
+        """
         log = self.place.folder / "farebox.log"
-        arguments = ["bench.soak.clock", str(self.ahead_ns), "serve"]
-        self._process = await _start([*arguments, "--config", str(self.place.config)], log)
+        clock = ["bench.soak.clock", str(self.ahead_ns)]
+        command = [*clock, "serve", "--config", str(self.place.config)]
         deadline = time.monotonic() + _READY_WITHIN_S
         async with httpx.AsyncClient(base_url=self.url, timeout=2) as client:
-            while not await _is_ready(client):
-                if self._process.returncode is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.url} is not ready; it said:\n{log.read_text()}")
+            while time.monotonic() < deadline:
+                if self._process is None or self._process.returncode is not None:
+                    self._process = await _start(command, log)
+                if await _is_ready(client):
+                    self.is_down = False
+                    return
                 await asyncio.sleep(0.05)
-        self.is_down = False
+        said = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
+        raise RuntimeError(f"{self.url} is not ready; it said:\n{said}")
 
     async def kill(self) -> None:
         """As the kernel does it when memory is short."""

@@ -46,9 +46,9 @@ def _statuses(*statuses: int) -> frozenset[int]:
 _FAILS = _statuses(502, 504)
 _TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 KINDS = (
-    Kind("json", 14),
-    Kind("stream", 14, stream=True),
-    Kind("stream, usage asked", 6, stream=True, body=(("stream_options", {"include_usage": True}),)),
+    Kind("json", 40),
+    Kind("stream", 40, stream=True),
+    Kind("stream, usage asked", 16, stream=True, body=(("stream_options", {"include_usage": True}),)),
     Kind("two choices", 2, body=(("n", 2),)),
     Kind("tools", 2, "tool_calls=1", stream=True, body=(("tools", [_TOOL]),)),
     Kind("reasoning", 2, "reasoning_tokens=30", body=(("model", "gpt-5-mini"),)),

@@ -61,7 +61,7 @@ class House:
         await self.keys.sync(self.settings.keys)
         await self.ledger.sync_budgets(self.settings.core_budgets())
         config, self._made_from = gateway_config(self.settings, self._prices(self.settings), {})
-        ports = Ports(self.ledger, self.keys, self.tokenizer, self._observe)
+        ports = Ports(self.ledger, self.keys, self.tokenizer, self._observe, self.metrics.refused)
         self.pipeline = Pipeline(ports, config)
         self.routes = Routes(
             self.pipeline,
@@ -97,7 +97,7 @@ class House:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.pipeline.settled()
+        await self.pipeline.ended()
         for _, upstream in self._made_from.values():
             await upstream.client.aclose()
         await self.ledger.stop()
@@ -107,7 +107,8 @@ class House:
 
     # Reload
 
-    async def _reload_from(self, load: Callable[[], Settings]) -> None:
+    async def _reload_from(self, load: Callable[[], Settings]) -> bool:
+        """Whether that is settled; False where it is worth another try."""
         try:
             settings = load()
             await self.reload(settings)
@@ -116,6 +117,8 @@ class House:
             _log.error("configuration_not_reloaded", problem=str(error))
         except LedgerError as error:
             _log.error("configuration_not_reloaded", problem=str(error))
+            return False
+        return True
 
     async def reload(self, settings: Settings) -> None:
         """Swap the configuration whole; calls under way keep the one they started with."""
@@ -125,21 +128,24 @@ class House:
         if stuck := needs_restart(paths):
             _log.warning("configuration_needs_restart", settings=list(stuck))
         config, made_from = gateway_config(settings, self._prices(settings), self._made_from)
-        self.keys.use(settings.core_teams(), settings.accept_provider_keys)
-        await self.keys.sync(settings.keys)
+        # First what can fail: then all of it is done again, and nothing is half in force.
         await self.ledger.sync_budgets(settings.core_budgets())
+        await self.keys.sync(settings.keys)
+        self.keys.use(settings.core_teams(), settings.accept_provider_keys)
         retired = [
-            u for n, (_, u) in self._made_from.items() if made_from.get(n, (0, 0))[1] is not u
+            (wanted, upstream)
+            for name, (wanted, upstream) in self._made_from.items()
+            if name not in made_from or made_from[name][1] is not upstream
         ]
         self.pipeline.config, self.settings, self._made_from = config, settings, made_from
-        for upstream in retired:
-            self._run(self._retire(upstream))
+        for wanted, upstream in retired:
+            self._run(self._retire(upstream, wanted.total_timeout_s))
         _log.info("configuration_reloaded", changed=list(paths))
 
-    async def _retire(self, upstream: Upstream) -> None:
+    async def _retire(self, upstream: Upstream, longest_s: float) -> None:
         """Close an upstream's connections when no call can use them any more."""
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(upstream.drain_s)
+            await asyncio.sleep(longest_s)
         await upstream.client.aclose()
 
     # Parts

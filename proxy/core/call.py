@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     CLIENT_LEFT = "client_left"
     UPSTREAM_FAILED = "upstream_failed"
     REFUSED = "refused"
-    LOST = "lost"  # the process that held it died
+    LOST = "lost"  # the process that held it died, or was stopped
 
 
 class CapSource(StrEnum):

@@ -30,6 +30,7 @@ class Hold(Struct, frozen=True):
     amount_nano: int
     windows: tuple[WindowKey, ...]
     warnings: tuple[str, ...] = ()  # ids of the warn budgets it put over their limit
+    hard: bool = False  # a blocking budget is among them: a stream must not run past the hold
     provisional: bool = False  # taken while the database was away (ledger.unavailable: allow)
 
 

@@ -59,6 +59,9 @@ class ActiveCall(Struct):
     plan: Plan = NO_PLAN
     cap: Cap = NO_CAP
     hold: Hold | None = None
+    paid_output: int | None = (
+        None  # tokens out that the hold pays for, where no cap keeps within it
+    )
     amount_nano: int = 0
     estimate_nano: int = 0
     attempts: list[AttemptRecord] = []  # those that are over
@@ -76,6 +79,7 @@ class ActiveCall(Struct):
     task: "asyncio.Task[None] | None" = None
     interruptible: bool = False
     interrupted: bool = False
+    given_up: str = ""  # why the rest of the answer was not waited for, if so
     drain_timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:

@@ -14,7 +14,8 @@ from proxy.gateway.ports import Tokenizer
 # An attempt's error: we did not wait for the rest.
 LEFT = "client_left"
 TIMEOUT = "timeout"
-_GIVEN_UP = frozenset((LEFT, TIMEOUT))
+STOPPED = "stopped"  # Farebox itself was
+_GIVEN_UP = frozenset((LEFT, TIMEOUT, STOPPED))
 _FIRST_ERROR = 400
 _NO_CHARGE = Charge(0, ())
 _AT_LIST_PRICE = frozenset(("default", "standard", "auto", "on_demand"))
@@ -137,3 +138,9 @@ def _micros_since(moment: float) -> int:
 
 def _micros(moment: float | None, since: float) -> int | None:
     return None if moment is None else int((moment - since) * 1_000_000)
+
+
+def _cut(call: ActiveCall, scan: Scan) -> tuple[str, ...]:
+    if not scan.cut:
+        return ()
+    return ("cut_at_cap",) if call.paid_output is None else ("cut_at_hold",)

@@ -4,6 +4,8 @@ accept → authenticate → plan → cap → reserve → forward → relay → m
 """
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.core import estimate
@@ -22,7 +24,7 @@ from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
-from proxy.gateway.meter import LEFT, Meter
+from proxy.gateway.meter import LEFT, STOPPED, Meter
 from proxy.gateway.paths import check_path
 from proxy.gateway.ports import Keys, Ledger, Observer, Tokenizer
 from proxy.gateway.relay import Relay
@@ -38,6 +40,9 @@ class Ports:
     keys: Keys
     tokenizer: Tokenizer
     observe: Observer
+    refused: Callable[
+        [str, str], None
+    ]  # code and endpoint of a call of nobody known: it has no row
 
 
 class Pipeline:
@@ -50,7 +55,8 @@ class Pipeline:
         self._meter = Meter(ports.tokenizer)
         self._forwarder = Forwarder(ports.ledger, self._meter)
         self._settling: set[asyncio.Task[None]] = set()
-        self._draining = 0
+        self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
+        self.draining = 0
         self.in_flight = 0
 
     async def handle(self, call: ActiveCall, send: Send) -> None:
@@ -67,6 +73,8 @@ class Pipeline:
         finally:
             call.inbound.unwatch()
             self.in_flight -= 1
+            if self._ended is not None and not self.in_flight:
+                self._ended.set()
 
     async def _admit(self, call: ActiveCall) -> None:
         """Everything that is decided before a byte goes upstream."""
@@ -159,7 +167,9 @@ class Pipeline:
             pass
         except asyncio.CancelledError:
             if not call.interrupted or call.task is None:
+                call.given_up = STOPPED  # and the time that calls have to finish is up
                 raise
+            call.given_up = LEFT if call.client_left else ""
             call.task.uncancel()
         finally:
             call.interruptible = False
@@ -173,6 +183,8 @@ class Pipeline:
         call.refusal = refusal.code
         if call.principal is not NOBODY:
             self._settle(call, Outcome.REFUSED)
+        else:
+            self._ports.refused(refusal.code, call.endpoint)
         await answers.refuse(send, call.dialect, refusal, call.id)
 
     # A client that leaves
@@ -193,9 +205,9 @@ class Pipeline:
         if upstream is None or not call.metered or not upstream.drain:
             return False
         if call.drain_timer is None:
-            if self._draining >= upstream.max_draining:
+            if self.draining >= upstream.max_draining:
                 return False
-            self._draining += 1
+            self.draining += 1
             loop = asyncio.get_running_loop()
             call.drain_timer = loop.call_later(upstream.drain_s, call.interrupt)
         return True
@@ -207,7 +219,7 @@ class Pipeline:
         call.outcome = outcome
         if call.drain_timer is not None:
             call.drain_timer.cancel()
-            self._draining -= 1
+            self.draining -= 1
         if call.principal is NOBODY:
             return
         task = asyncio.get_running_loop().create_task(self._finish(call, relay))
@@ -224,11 +236,17 @@ class Pipeline:
 
     async def _last_attempt(self, call: ActiveCall, relay: Relay | None) -> AttemptRecord:
         if relay is not None:
-            if call.interrupted:
-                relay.cut_short()
             return await relay.measured()
         assert call.attempt is not None  # noqa: S101 - asked by the caller
-        return await self._meter.unanswered(call, call.attempt, LEFT)
+        return await self._meter.unanswered(call, call.attempt, call.given_up or LEFT)
+
+    async def ended(self, timeout_s: float = 5.0) -> None:
+        """Wait until no call is under way any more and all are in the ledger, or the time is up."""
+        self._ended = asyncio.Event()
+        if self.in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), timeout_s)
+        await self.settled(timeout_s)
 
     async def settled(self, timeout_s: float = 5.0) -> None:
         """Wait until every call whose answer is out by now is in the ledger, or the time is up."""
@@ -243,7 +261,7 @@ def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
         call.status = call.status or failure.status
         call.refusal = failure.code
         return Outcome.UPSTREAM_FAILED
-    return call.outcome
+    return Outcome.LOST if call.given_up == STOPPED else call.outcome
 
 
 def _unavailable() -> LedgerUnavailable:

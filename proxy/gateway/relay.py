@@ -14,7 +14,7 @@ from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scanner, Watch
 from proxy.gateway.inbound import Send
-from proxy.gateway.meter import LEFT, TIMEOUT, Meter
+from proxy.gateway.meter import TIMEOUT, Meter
 from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
 
@@ -50,6 +50,7 @@ class Relay:
             streamed=self.streamed,
             strip_usage=attempt.patch.include_usage,
             output_cap=None if cap is None else cap * call.facts.choices,
+            paid_output=call.paid_output,
             count=tokenizer.counter(model),
             ready=partial(tokenizer.ready, model),
         )
@@ -77,7 +78,7 @@ class Relay:
         """The attempt's row."""
         if self._measured is None:
             self._measured = await self._meter.measure(
-                self.call, self.attempt, self.scanner, self.error
+                self.call, self.attempt, self.scanner, self.call.given_up or self.error
             )
         return self._measured
 
@@ -154,11 +155,6 @@ class Relay:
         self.error = TIMEOUT if isinstance(failure, UpstreamTimeout) else "truncated"
         if not self.call.inbound.finished:
             self.call.outcome = Outcome.UPSTREAM_FAILED
-
-    def cut_short(self) -> None:
-        """The client left, or had all it was to get, and the rest of the answer was not waited for."""
-        if self.call.client_left:
-            self.error = LEFT
 
 
 def _is_event_stream(response: UpstreamResponse) -> bool:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from proxy.core import estimate
 from proxy.core.budgets import Refused
-from proxy.core.call import CapSource
+from proxy.core.call import AttemptRecord, CapSource
 from proxy.core.errors import BudgetExceeded, CallNotBounded, ModelNotPriced, Refusal
 from proxy.core.limits import Cap
 from proxy.core.money import usd
@@ -24,6 +24,7 @@ from proxy.gateway.config import Upstream
 from proxy.gateway.ports import Ledger, Tokenizer
 
 _LEAST_SHRUNK_CAP = 16  # tokens: an answer shorter than that is none
+_MOST_OUTPUT = 10_000_000  # tokens: more than any answer
 _NO_RETRY = (("x-should-retry", "false"),)
 
 
@@ -44,11 +45,19 @@ class Reservations:
         answer = await self._ask(call, bound)
         if isinstance(answer, Refused):
             answer = await self._more_precisely(call, bound, answer)
+        if answer.hard and call.facts.stream and (call.cap.tokens is None or call.facts.unbounded):
+            call.paid_output = bound.affordable(answer.amount_nano)
         return answer
 
     async def _exempt(self, call: ActiveCall) -> Hold:
         answer = await self.ledger.reserve(
-            HoldRequest(call.principal, call.record(), 0, model=call.facts.model, exempt=True)
+            HoldRequest(
+                call.principal,
+                call.record((_pending(call),)),
+                0,
+                model=call.facts.model,
+                exempt=True,
+            )
         )
         assert isinstance(answer, Hold)  # noqa: S101 - no budget refuses an exempt call
         return answer
@@ -57,7 +66,7 @@ class Reservations:
         return await self.ledger.reserve(
             HoldRequest(
                 principal=call.principal,
-                record=call.record(),
+                record=call.record((_pending(call),)),
                 amount_nano=call.amount_nano,
                 estimate_nano=call.estimate_nano,
                 model=call.facts.model,
@@ -124,6 +133,19 @@ class _Bound(Struct, frozen=True):
             most += sum(prompts) - min(prompts)
         return most
 
+    def affordable(self, amount_nano: int) -> int | None:
+        """The most output tokens that the amount pays for, even if the input cost nothing."""
+        if not self.rates:
+            return None
+        low, high = 0, _MOST_OUTPUT
+        while low < high:
+            middle = (low + high + 1) // 2
+            if min(r.most_nano(0, middle) for r in self.rates) <= amount_nano:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
     def likely_nano(self, cap: Cap) -> int:
         """What it will likely cost: the charge of a call whose end nobody saw."""
         if not self.rates:
@@ -131,6 +153,12 @@ class _Bound(Struct, frozen=True):
         return self.rates[0].most_nano(
             *estimate.likely_tokens(self.body_bytes, cap.tokens, self.choices)
         )
+
+
+def _pending(call: ActiveCall) -> AttemptRecord:
+    """The attempt that is about to be sent: what is known of it if this process dies."""
+    target = call.plan.targets[0]
+    return AttemptRecord(1, target.upstream, target.model, call.started_at_us, 0)
 
 
 def _bound(call: ActiveCall) -> _Bound:

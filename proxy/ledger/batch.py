@@ -202,7 +202,8 @@ class Batch:
             request.model,
             encode(record),
         )
-        return Hold(record.id, amount, cover.keys, warnings)
+        hard = any(place.budget.blocks for place in cover.places)
+        return Hold(record.id, amount, cover.keys, warnings, hard)
 
     def _settle(self, settlement: Settlement, cover: Cover) -> None:
         record = settlement.record

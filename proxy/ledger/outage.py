@@ -32,7 +32,14 @@ class Outage:
             return verdict
         for window in windows:
             window.held_nano += verdict.amount_nano
-        hold = Hold(record.id, verdict.amount_nano, cover.keys, verdict.warnings, provisional=True)
+        hold = Hold(
+            record.id,
+            verdict.amount_nano,
+            cover.keys,
+            verdict.warnings,
+            hard=any(window.budget.blocks for window in windows),
+            provisional=True,
+        )
         self._holds[record.id] = hold
         return hold
 

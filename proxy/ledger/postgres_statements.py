@@ -1,9 +1,10 @@
 """PostgreSQL's statements: each takes a batch as arrays, one a column."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Table
 
 from proxy.ledger.budget_rows import BUDGET_LOCK
 from proxy.store.schema import attempts, budgets, calls, holds, rollups, rollups_by_principal
@@ -27,16 +28,18 @@ def _names(table: Table) -> str:
     return ", ".join(f'"{c.name}"' for c in table.columns)
 
 
-def _arrays(found: Sequence[Column[Any]]) -> str:
-    return ", ".join(f"${i}::{_TYPES[str(c.type)]}[]" for i, c in enumerate(found, 1))
+def _arrays(table: Table, first: int) -> str:
+    return ", ".join(
+        f"${first + i}::{_TYPES[str(column.type)]}[]" for i, column in enumerate(table.columns)
+    )
 
 
-def _insert(table: Table) -> str:
-    arrays = _arrays(list(table.columns))
+def _insert(table: Table, first: int) -> str:
+    arrays = _arrays(table, first)
     return f'INSERT INTO "{table.name}" ({_names(table)}) SELECT * FROM unnest({arrays})'  # noqa: S608 - names of ours
 
 
-def _add(table: Table) -> str:
+def _add(table: Table, first: int) -> str:
     key = ", ".join(f'"{c.name}"' for c in table.primary_key)
     sums = ", ".join(
         f'"{c.name}" = "{table.name}"."{c.name}" + excluded."{c.name}"'
@@ -44,23 +47,16 @@ def _add(table: Table) -> str:
         if not c.primary_key
     )
     order = ", ".join(str(i) for i in range(1, len(table.primary_key) + 1))
-    return f"{_insert(table)} ORDER BY {order} ON CONFLICT ({key}) DO UPDATE SET {sums}"
+    return f"{_insert(table, first)} ORDER BY {order} ON CONFLICT ({key}) DO UPDATE SET {sums}"
 
 
 # Two statements, so that what follows sees what was committed while it waited for the lock.
 BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock_shared({BUDGET_LOCK})"
 
-INSERT_CALLS = _insert(calls)
-INSERT_ATTEMPTS = _insert(attempts)
-INSERT_HOLDS = _insert(holds)
-ADD_ROLLUPS = _add(rollups)
-ADD_BY_PRINCIPAL = _add(rollups_by_principal)
-
 LOCK_HOLDS = (
     "SELECT call_id, amount_nano, windows, estimate_nano, model, record FROM holds"
     " WHERE call_id = ANY($1::text[]) ORDER BY call_id FOR UPDATE"
 )
-END_HOLDS = "DELETE FROM holds WHERE call_id = ANY($1::text[])"
 NOTE_HOLDS = (
     "UPDATE holds SET record = n.record"
     " FROM unnest($1::text[], $2::text[]) AS n (call_id, record) WHERE holds.call_id = n.call_id"
@@ -90,10 +86,20 @@ INSERT INTO budget_windows (budget_id, subject, starts_at)
 SELECT * FROM {_KEYS} ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 """  # noqa: S608 - see above
 
-PUT_WINDOWS = """
-UPDATE budget_windows w
-SET spent_nano = n.spent, held_nano = n.held, overdraft_nano = n.overdraft
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-    AS n (budget_id, subject, starts_at, spent, held, overdraft)
-WHERE (w.budget_id, w.subject, w.starts_at) = (n.budget_id, n.subject, n.starts_at)
+# One statement for what every hold and every settlement changes, and one for the rows of calls: each
+# statement costs the proxy more than what is in it. Their parts run in the order they are written.
+WRITE_HOLDS = f"""
+WITH ended AS (DELETE FROM holds WHERE call_id = ANY($1::text[])), put AS (
+    UPDATE budget_windows w
+    SET spent_nano = n.spent, held_nano = n.held, overdraft_nano = n.overdraft
+    FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+        AS n (budget_id, subject, starts_at, spent, held, overdraft)
+    WHERE (w.budget_id, w.subject, w.starts_at) = (n.budget_id, n.subject, n.starts_at)
+) {_insert(holds, 8)}
+"""  # noqa: S608 - see above
+_AT = tuple(accumulate((1, *(len(table.columns) for table in (calls, attempts, rollups)))))
+WRITE_CALLS = f"""
+WITH a AS ({_insert(calls, _AT[0])}), b AS ({_insert(attempts, _AT[1])}),
+c AS ({_add(rollups, _AT[2])})
+{_add(rollups_by_principal, _AT[3])}
 """

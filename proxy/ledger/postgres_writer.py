@@ -298,44 +298,26 @@ class PostgresWriter:
 
     async def _apply(self, connection: "asyncpg.Connection[Any]", writes: Writes) -> None:
         execute = connection.execute
-        if writes.holds_ended:
-            await execute(sql.END_HOLDS, writes.holds_ended)
-        if writes.windows:
+        if writes.holds_ended or writes.holds_made or writes.windows:
             windows = [
                 (k.budget_id, k.subject, k.starts_at, w.spent_nano, w.held_nano, w.overdraft_nano)
                 for k, w in writes.windows.items()
             ]
-            await execute(sql.PUT_WINDOWS, *sql.columns(windows, 6))
-        if writes.holds_made:
-            await execute(sql.INSERT_HOLDS, *sql.columns(list(writes.holds_made.values()), 8))
+            made = sql.columns(list(writes.holds_made.values()), 8)
+            await execute(sql.WRITE_HOLDS, writes.holds_ended, *sql.columns(windows, 6), *made)
         if writes.holds_noted:
-            noted = list(writes.holds_noted.items())
-            await execute(sql.NOTE_HOLDS, *sql.columns(noted, 2))
+            await execute(sql.NOTE_HOLDS, *sql.columns(list(writes.holds_noted.items()), 2))
         if writes.calls_undone:
             await execute(sql.DELETE_ATTEMPTS, writes.calls_undone)
             await execute(sql.DELETE_CALLS, writes.calls_undone)
         if writes.calls:
-            await self._insert_calls(connection, writes)
-
-    @staticmethod
-    async def _insert_calls(connection: "asyncpg.Connection[Any]", writes: Writes) -> None:
-        for statement, found, width in (
-            (sql.INSERT_CALLS, list(writes.calls.values()), len(rows.CALL_COLUMNS)),
-            (
-                sql.INSERT_ATTEMPTS,
-                [a for tries in writes.attempts.values() for a in tries],
-                len(rows.ATTEMPT_COLUMNS),
-            ),
-            (
-                sql.ADD_ROLLUPS,
-                sorted((*k, *n) for k, n in writes.rollups.items()),
-                len(rows.ROLLUP_KEY + rows.ROLLUP_COUNTS),
-            ),
-            (
-                sql.ADD_BY_PRINCIPAL,
-                sorted((*k, *n) for k, n in writes.by_principal.items()),
-                len(rows.PRINCIPAL_KEY + rows.PRINCIPAL_COUNTS),
-            ),
-        ):
-            if found:
-                await connection.execute(statement, *sql.columns(found, width))
+            tries = [row for found in writes.attempts.values() for row in found]
+            hours = sorted((*k, *n) for k, n in writes.rollups.items())
+            days = sorted((*k, *n) for k, n in writes.by_principal.items())
+            await execute(
+                sql.WRITE_CALLS,
+                *sql.columns(list(writes.calls.values()), len(rows.CALL_COLUMNS)),
+                *sql.columns(tries, len(rows.ATTEMPT_COLUMNS)),
+                *sql.columns(hours, len(rows.ROLLUP_KEY + rows.ROLLUP_COUNTS)),
+                *sql.columns(days, len(rows.PRINCIPAL_KEY + rows.PRINCIPAL_COUNTS)),
+            )

@@ -1,7 +1,8 @@
 """Old calls and attempts are deleted; every sum that they are part of stays.
 
-Rollups keep what the calls added to them. Of a budget's window that lives on, ``carried`` keeps what the
-deleted calls had been charged, so that spent is still the sum of rows and carried, to the nano-dollar.
+Rollups keep what the calls added to them. For each budget window, ``carried`` keeps what the deleted
+calls had been charged, so that spent is still the sum of rows and carried, to the nano-dollar; windows
+that have ended go at last, with what they carry.
 Adjustments of deleted calls become one row with their sum. Open holds are no calls yet.
 
 On PostgreSQL, months that are old as a whole are dropped as partitions (``prune_months``); everything
@@ -124,25 +125,22 @@ def mark(connection: Connection, before_us: int) -> None:
 # Batches
 
 
-def prune_batch(connection: Connection, until_us: int, before_us: int, size: int = BATCH) -> Pruned:
-    """Delete the oldest calls before ``until_us``, ``size`` of them at most, if no more began at once.
-
-    ``before_us`` is where the whole prune ends: windows that end later live on.
-    """
+def prune_batch(connection: Connection, before_us: int, size: int = BATCH) -> Pruned:
+    """Delete the oldest calls before a moment, ``size`` at most unless more began at once."""
     lock_history(connection)
     oldest = connection.scalar(select(func.min(calls.c.started_at_us)))
-    if oldest is None or oldest >= until_us:
+    if oldest is None or oldest >= before_us:
         return Pruned()
     next_one = (
         select(calls.c.started_at_us)
-        .where(calls.c.started_at_us < until_us)
+        .where(calls.c.started_at_us < before_us)
         .order_by(calls.c.started_at_us)
         .offset(size)
         .limit(1)
     )
     found = connection.scalar(next_one)
-    end = until_us if found is None else max(found, oldest + 1)
-    carry(connection, load_covers(connection), oldest, end, before_us)
+    end = before_us if found is None else max(found, oldest + 1)
+    carry(connection, load_covers(connection), oldest, end)
     return _delete(connection, oldest, end)
 
 
@@ -163,30 +161,17 @@ def _within(since_us: int, until_us: int) -> tuple[ColumnElement[bool], ...]:
     return (calls.c.started_at_us >= since_us, calls.c.started_at_us < until_us)
 
 
-def carry(
-    connection: Connection, covers: Covers, since_us: int, until_us: int, before_us: int
-) -> None:
-    """Keep what the calls of a time were charged, for each window that they count on and that lives on."""
-    lasting = [b for b in covers.budgets.values() if _outlives(b, until_us, before_us)]
-    if not lasting:
+def carry(connection: Connection, covers: Covers, since_us: int, until_us: int) -> None:
+    """Keep what the calls of a time were charged, for each window that counts it."""
+    if not covers.budgets:
         return
-    narrowed = Covers(lasting)
     sums: dict[WindowKey, int] = {}
-    for fact in charges(connection, lasting, since_us=since_us, until_us=until_us):
-        for place in narrowed.of(fact.principal, fact.model, fact.at_us).places:
-            if place.counted and fact.nano and _lives_on(place.resets_at, before_us):
+    budgets = covers.budgets.values()
+    for fact in charges(connection, budgets, since_us=since_us, until_us=until_us):
+        for place in covers.of(fact.principal, fact.model, fact.at_us).places:
+            if place.counted and fact.nano:
                 sums[place.key] = sums.get(place.key, 0) + fact.nano
     _add_carried(connection, sums)
-
-
-def _outlives(stored: StoredBudget, until_us: int, before_us: int) -> bool:
-    """Whether a window of the budget that has calls before ``until_us`` outlives the prune."""
-    _, resets_at = window_bounds(stored.budget.window, stored.budget.timezone, until_us - 1)
-    return _lives_on(resets_at, before_us)
-
-
-def _lives_on(resets_at: int | None, before_us: int) -> bool:
-    return resets_at is None or resets_at * US > before_us
 
 
 def _add_carried(connection: Connection, sums: dict[WindowKey, int]) -> None:

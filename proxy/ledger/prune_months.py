@@ -68,7 +68,7 @@ def month_size(connection: Connection, month: Month) -> int:
     return int(connection.scalar(query, {"c": month.calls, "a": month.attempts}) or 0)
 
 
-def drop_month(connection: Connection, month: Month, before_us: int) -> Pruned | None:
+def drop_month(connection: Connection, month: Month) -> Pruned | None:
     """Drop a month, having kept what lives on of it; None where a call that stays has an attempt in it."""
     lock_history(connection)
     # Late settlements of so old a call, if any, wait until the month is gone.
@@ -83,7 +83,7 @@ def drop_month(connection: Connection, month: Month, before_us: int) -> Pruned |
     corrections = 0
     for day in range(month.since_us, month.until_us, DAY_US):
         until = min(day + DAY_US, month.until_us)
-        carry(connection, covers, day, until, before_us)
+        carry(connection, covers, day, until)
         corrections += fold_between(connection, day, until)
     gone_tries += connection.execute(
         text(_LATE.format(calls=month.calls)),

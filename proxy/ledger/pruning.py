@@ -68,21 +68,21 @@ class Pruning:
             lambda connection: old_months(connection, before_us), writes=False
         )
         for month in months:
-            dropped = await self._do(partial(drop_month, month=month, before_us=before_us))
+            dropped = await self._do(partial(drop_month, month=month))
             if dropped is not None:
                 yield dropped
             else:
-                async for step in self._batches(month.until_us, before_us):
+                async for step in self._batches(month.until_us):
                     yield step
-        async for step in self._batches(before_us, before_us):
+        async for step in self._batches(before_us):
             yield step
         while ended := await self._do(lambda connection: prune_windows(connection, before_us)):
             yield Pruned(windows=ended)
 
-    async def _batches(self, until_us: int, before_us: int) -> AsyncIterator[Pruned]:
+    async def _batches(self, before_us: int) -> AsyncIterator[Pruned]:
         size = self._batch
         while True:
-            step = await self._do(lambda c: prune_batch(c, until_us, before_us, size))
+            step = await self._do(lambda c: prune_batch(c, before_us, size))
             if not step.calls:
                 return
             yield step

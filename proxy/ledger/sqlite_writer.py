@@ -56,7 +56,7 @@ _windows_of = lru_cache(maxsize=4096)(decode_windows)
 
 
 class Occupied(LedgerError):
-    """Another process was writing."""
+    """Another process was writing, or something is to be done first that takes patience."""
 
 
 class SqliteWriter:
@@ -110,8 +110,8 @@ class SqliteWriter:
     def write(self, batch: Sequence[Operation], *, patience_s: float = BUSY_S) -> Written:
         """Commit a batch.
 
-        Raises Occupied where another process was writing all the time, and LedgerError for whatever
-        else goes wrong; nothing of it was written then.
+        Raises Occupied where it takes more patience than that, and LedgerError for whatever else goes
+        wrong; nothing of it was written then.
         """
         began = time.perf_counter()
         try:
@@ -155,6 +155,8 @@ class SqliteWriter:
             except BaseException:  # whatever it is, it goes on: but never with the lock in hand
                 self._rollback()
                 raise
+            if not patience_s:
+                raise Occupied("windows are to be counted first, which takes its time")
             work = partial(budget_rows.count_older, keys=[place.key for place in older])
             self._database.run_here(work)
         raise LedgerError("the budgets change faster than a batch can be written")

@@ -6,7 +6,7 @@ from typing import Protocol
 import structlog
 
 from proxy.core.budgets import EACH, Budget, Scope
-from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource
+from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource, Outcome
 from proxy.core.usage import UsageSource
 from proxy.observe import catalogue
 from proxy.observe.families import Family, Histogram, Labels, Snapshot, Value
@@ -188,7 +188,7 @@ class _CallSeries:
     def count_call(self, record: CallRecord) -> None:
         outcome = record.outcome, record.status // 100
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        if record.refusal:
+        if record.outcome is Outcome.REFUSED:
             self.count(catalogue.REFUSALS, record.refusal)
         source = record.output_cap_source
         if source is not CapSource.NONE and source is not CapSource.CLIENT:

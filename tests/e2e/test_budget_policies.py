@@ -311,3 +311,20 @@ async def test_shrink_does_not_make_an_answer_of_nothing(start: Start) -> None:
         refused = await run.chat("Hello", model="gpt-4o", max_tokens=3000)
         assert run.heard.requests == 0
     assert refused.json()["error"]["code"] == "budget_exceeded"
+
+
+async def test_a_stream_that_runs_past_its_hold_is_cut_there(start: Start) -> None:
+    """Where a server tool's steps can't be capped, a hard budget's hold is what a stream may cost."""
+    async with start(teams=search({"limit_usd": 1, "unbounded": "allow"})) as run:
+        await run.app.house.tokenizer.load()
+        answer = await run.chat(
+            "[[sim: output_tokens=5000, ignore_max_tokens]]",
+            stream=True,
+            max_tokens=16,
+            web_search_options={},
+        )
+        row = await run.row(answer.headers["x-farebox-call-id"])
+        assert answer.text.count('"finish_reason":"length"') == 1
+        assert nano(row["cost_usd"]) <= nano(row["held_usd"])
+        assert (await run.attempts(row["id"]))[0]["flags"] == ["cut_at_hold"]
+        assert await run.verify() == []

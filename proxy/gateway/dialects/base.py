@@ -76,6 +76,8 @@ class Watch(Struct, frozen=True):
     strip_usage: bool  # we asked for usage and the client did not: hide it again
     output_cap: int | None  # tokens, all choices together; cut a stream past it; None: never
     count: Callable[[str], int]  # tokens of a text in the model's vocabulary
+    # Cut a stream that runs past what its hold pays for, also where the cap can't be watched.
+    paid_output: int | None = None
     ready: Callable[[], bool] = _always  # whether it counts by now, and does not estimate
 
 

@@ -66,7 +66,7 @@ class StreamScanner:
         self._reader = ChunkReader(self._scan)
         self._output = OutputCount(watch.count)
         self._strip = UsageStrip() if watch.strip_usage else None
-        self._cap = _cap(facts, watch.output_cap)
+        self._cap = _least(_cap(facts, watch.output_cap), watch.paid_output)
         self._kept: list[bytes] = []  # pieces that were not read yet
         self._kept_bytes = 0
         self._looked = 0  # how many of them were looked at for how much text they can hold,
@@ -254,6 +254,12 @@ def _cap(facts: RequestFacts, cap: int | None) -> int | None:
     if cap is None or any(reason.startswith(_OWN_STEPS) for reason in facts.unbounded):
         return None
     return cap + cap // 2 if _OTHER_VOCABULARY.search(facts.model) else cap
+
+
+def _least(cap: int | None, paid: int | None) -> int | None:
+    if cap is None or paid is None:
+        return paid if cap is None else cap
+    return min(cap, paid)
 
 
 class _Crossing(NamedTuple):
