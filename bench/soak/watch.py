@@ -9,6 +9,7 @@ an administrator; then nothing may be added until there is room again, and that 
 """
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -82,10 +83,8 @@ class Watch:
     async def forever(self) -> None:
         """Sample until cancelled. While the database is away there is nothing to see."""
         while True:
-            try:
+            with contextlib.suppress(LedgerError):
                 await self.sample()
-            except LedgerError:
-                self._before.clear()
             await asyncio.sleep(_EVERY_S)
 
     async def sample(self) -> None:

@@ -20,6 +20,7 @@ from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
 from proxy.gateway.routes import Routes
 from proxy.ledger import open_ledger
+from proxy.observe.defects import log_unhandled
 from proxy.observe.logs import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
@@ -56,6 +57,7 @@ class House:
 
     async def start(self) -> None:
         """Bring up everything; raises FareboxError where that is not possible."""
+        asyncio.get_running_loop().set_exception_handler(log_unhandled)
         await migrate.upgrade(self.database)
         await self.ledger.start()
         await self.keys.sync(self.settings.keys)

@@ -4,6 +4,8 @@ import re
 import time
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from proxy.core.call import AttemptRecord
 from proxy.core.pricing import TIER_FLAG, Charge, PriceQuery
 from proxy.core.usage import EMPTY, Usage, UsageSource
@@ -15,7 +17,8 @@ from proxy.gateway.ports import Tokenizer
 LEFT = "client_left"
 TIMEOUT = "timeout"
 STOPPED = "stopped"  # Farebox itself was
-_GIVEN_UP = frozenset((LEFT, TIMEOUT, STOPPED))
+DEFECT = "defect"  # of our own
+_GIVEN_UP = frozenset((LEFT, TIMEOUT, STOPPED, DEFECT))
 _FIRST_ERROR = 400
 _NO_CHARGE = Charge(0, ())
 _AT_LIST_PRICE = frozenset(("default", "standard", "auto", "on_demand"))
@@ -53,7 +56,7 @@ class Meter:
             price_source=price_source,
             price_version=price_version,
             error=error or scan.error,
-            flags=_flags(scan, answered=_answered(attempt) and not (error or scan.error)),
+            flags=_flags(call, scan, answered=_answered(attempt) and not (error or scan.error)),
         )
 
     async def unanswered(self, call: ActiveCall, attempt: Attempt, error: str) -> AttemptRecord:
@@ -95,14 +98,14 @@ def _answered(attempt: Attempt) -> bool:
     return attempt.status is not None and attempt.status < _FIRST_ERROR
 
 
-def _flags(scan: Scan, *, answered: bool) -> tuple[str, ...]:
+def _flags(call: ActiveCall, scan: Scan, *, answered: bool) -> tuple[str, ...]:
     """What is odd about an answer; ``incomplete``: it ended well for HTTP, and not for its format."""
     flags = scan.flags
     tier = scan.service_tier
     if tier and tier not in _AT_LIST_PRICE and _TIER.fullmatch(tier):
         flags = (*flags, TIER_FLAG + tier)
     if scan.cut:
-        return (*flags, "cut_at_cap")
+        return (*flags, "cut_at_cap" if call.paid_output is None else "cut_at_hold")
     if answered and not scan.finished:
         return (*flags, "incomplete")
     return flags
@@ -132,15 +135,19 @@ def failed_attempt(attempt: Attempt, error: str) -> AttemptRecord:
     )
 
 
+def estimated_attempt(call: ActiveCall, attempt: Attempt) -> AttemptRecord:
+    """The row of an attempt that can't be measured: what such a call likely costs, as of a lost one."""
+    held_nano = call.hold.amount_nano if call.hold else 0
+    return replace(
+        failed_attempt(attempt, DEFECT),
+        usage_source=UsageSource.ESTIMATED,
+        cost_nano=min(call.estimate_nano, held_nano),
+    )
+
+
 def _micros_since(moment: float) -> int:
     return int((time.perf_counter() - moment) * 1_000_000)
 
 
 def _micros(moment: float | None, since: float) -> int | None:
     return None if moment is None else int((moment - since) * 1_000_000)
-
-
-def _cut(call: ActiveCall, scan: Scan) -> tuple[str, ...]:
-    if not scan.cut:
-        return ()
-    return ("cut_at_cap",) if call.paid_output is None else ("cut_at_hold",)

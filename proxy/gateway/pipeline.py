@@ -8,6 +8,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from proxy.core import estimate
 from proxy.core.call import AttemptRecord, CallFinished, Outcome, Principal
 from proxy.core.errors import (
@@ -24,12 +26,14 @@ from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
-from proxy.gateway.meter import LEFT, STOPPED, Meter
+from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Meter, estimated_attempt
 from proxy.gateway.paths import check_path
 from proxy.gateway.ports import Keys, Ledger, Observer, Tokenizer
 from proxy.gateway.relay import Relay
 from proxy.gateway.reserve import Reservations
 from proxy.gateway.router import check_allowed
+
+_log = structlog.get_logger("farebox.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class Pipeline:
             await self._refuse(call, send, refusal)
         except ClientLeft:
             self._settle(call, Outcome.CLIENT_LEFT)
+        except Exception:
+            # A defect of ours is the edge's to tell; here it must not cost the call its row.
+            _note_defect(call)
+            self._settle(call, Outcome.REFUSED)
+            raise
         else:
             await self._serve(call, send)
         finally:
@@ -171,6 +180,9 @@ class Pipeline:
                 raise
             call.given_up = LEFT if call.client_left else ""
             call.task.uncancel()
+        except Exception:
+            _note_defect(call)
+            raise
         finally:
             call.interruptible = False
             call.inbound.unwatch()
@@ -235,10 +247,14 @@ class Pipeline:
         self._ports.observe(CallFinished(record, call.hold.warnings if call.hold else ()))
 
     async def _last_attempt(self, call: ActiveCall, relay: Relay | None) -> AttemptRecord:
-        if relay is not None:
-            return await relay.measured()
         assert call.attempt is not None  # noqa: S101 - asked by the caller
-        return await self._meter.unanswered(call, call.attempt, call.given_up or LEFT)
+        try:
+            if relay is not None:
+                return await relay.measured()
+            return await self._meter.unanswered(call, call.attempt, call.given_up or LEFT)
+        except Exception:  # noqa: BLE001 - an estimate is better than a hold that never ends
+            _log.exception("defect", call_id=call.id, endpoint=call.endpoint)
+            return estimated_attempt(call, call.attempt)
 
     async def ended(self, timeout_s: float = 5.0) -> None:
         """Wait until no call is under way any more and all are in the ledger, or the time is up."""
@@ -261,7 +277,13 @@ def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
         call.status = call.status or failure.status
         call.refusal = failure.code
         return Outcome.UPSTREAM_FAILED
-    return Outcome.LOST if call.given_up == STOPPED else call.outcome
+    return Outcome.LOST if call.given_up in {STOPPED, DEFECT} else call.outcome
+
+
+def _note_defect(call: ActiveCall) -> None:
+    call.given_up = DEFECT
+    call.status = call.status or 500
+    call.refusal = "internal_error"
 
 
 def _unavailable() -> LedgerUnavailable:

@@ -20,8 +20,9 @@ from typing import Any, BinaryIO, Literal
 import orjson
 import structlog
 
-from proxy.core.call import CallFinished, Outcome
+from proxy.core.call import AttemptRecord, CallFinished, Outcome
 from proxy.core.money import usd
+from proxy.observe.defects import traceback_of
 
 BATCH_EVERY_S = 0.05
 CAPACITY = 100_000  # lines that wait; more are dropped and counted, for logs must not stop calls
@@ -31,10 +32,11 @@ _SECRET = re.compile(
     rb"(?<![A-Za-z0-9])(?:(?:fb-sk|sk|pk|gsk|xai|pplx|hf|key)[-_]|AIza|AKIA|Bearer\s+|Basic\s+)[\w\-.=/+]{8,}"
 )
 
-_WORDS = (b"sk", b"pk", b"gsk", b"xai", b"pplx", b"hf", b"key")
+# How each of these begins. Escaping a text for JSON or the console makes none of them.
+_WORDS = ("sk", "pk", "xai", "plx", "hf", "key")  # sk is the end of gsk and fb-sk
 _BEGINNINGS = (
-    *(word + joint for word in _WORDS for joint in (b"-", b"_")),
-    *(b"AIza", b"AKIA", b"Bearer", b"Basic"),
+    *(word + joint for word in _WORDS for joint in "-_"),
+    *("AIza", "AKIA", "Bearer", "Basic"),
 )
 
 
@@ -93,16 +95,14 @@ class LogWriter:
             yield _stamped("warning", "log_lines_dropped", lines=dropped)
 
     def _line(self, entry: Entry | CallFinished) -> bytes:
-        fields = call_fields(entry) if isinstance(entry, CallFinished) else entry
-        return masked(self._render(fields)) + b"\n"
+        if isinstance(entry, CallFinished):
+            return call_line(entry, self._render) + b"\n"
+        return masked(self._render(entry)) + b"\n"
 
 
 def masked(line: bytes) -> bytes:
     """The line with all that looks like a key or a credential replaced."""
-    # Looking for the beginnings first spares nearly every line the search for the whole.
-    if any(beginning in line for beginning in _BEGINNINGS):
-        return _SECRET.sub(b"[secret]", line)
-    return line
+    return _SECRET.sub(b"[secret]", line)
 
 
 # One line a call
@@ -110,16 +110,39 @@ def masked(line: bytes) -> bytes:
 _NOT_WELL = (Outcome.UPSTREAM_FAILED, Outcome.LOST)
 
 
+def call_line(event: CallFinished, render: Callable[[Entry], bytes]) -> bytes:
+    """A call's line, without its end."""
+    fields, said = _call_fields(event)
+    line = render(fields)
+    # A secret can only be in what others said: that is far less to look through than the line.
+    return masked(line) if _suspicious(said) else line
+
+
 def call_fields(event: CallFinished) -> dict[str, Any]:
     """The fields of a call's line, in their order. docs/logs.md tells each."""
+    return _call_fields(event)[0]
+
+
+def _call_fields(event: CallFinished) -> tuple[dict[str, Any], str]:
+    """The fields, and beside them every text that came from outside: where a secret could be."""
     record = event.record
-    usage, last = record.usage, record.last
-    return {
+    attempts, outcome, first_byte = record.attempts, record.outcome, record.first_byte_us
+    last = attempts[-1] if attempts else _NO_ATTEMPT
+    usage = last.usage if len(attempts) == 1 else record.usage
+    cost_nano = last.cost_nano if len(attempts) == 1 else record.cost_nano
+    errors = [a.error for a in attempts if a.error]
+    warnings = list(event.warnings)
+    said = (
+        *(record.id, last.upstream_call_id, record.team, record.key, record.user, record.workflow),
+        *(record.run, record.endpoint, record.model_requested, last.model_served, last.upstream),
+        *(record.refusal, last.price_source, *errors, *warnings),
+    )
+    fields = {
         "time": _iso(record.started_at_us + record.duration_us),
-        "level": "warning" if record.outcome in _NOT_WELL else "info",
+        "level": "warning" if outcome in _NOT_WELL else "info",
         "event": "call",
         "call_id": record.id,
-        "upstream_call_id": last.upstream_call_id if last else "",
+        "upstream_call_id": last.upstream_call_id,
         "team": record.team,
         "key": record.key,
         "user": record.user,
@@ -127,10 +150,10 @@ def call_fields(event: CallFinished) -> dict[str, Any]:
         "run": record.run,
         "endpoint": record.endpoint,
         "model_requested": record.model_requested,
-        "model_served": last.model_served if last else "",
-        "upstream": last.upstream if last else "",
+        "model_served": last.model_served,
+        "upstream": last.upstream,
         "status": record.status,
-        "outcome": record.outcome.value,
+        "outcome": outcome._value_,
         "refusal": record.refusal,
         "stream": record.stream,
         "input_tokens": usage.input_tokens,
@@ -138,20 +161,27 @@ def call_fields(event: CallFinished) -> dict[str, Any]:
         "cache_write_tokens": usage.cache_write_tokens,
         "output_tokens": usage.output_tokens,
         "reasoning_tokens": usage.reasoning,
-        "usage_source": last.usage_source.value if last else "none",
+        "usage_source": last.usage_source._value_,
         "output_cap": record.output_cap,
-        "output_cap_source": record.output_cap_source.value,
-        "cost_usd": usd(record.cost_nano),
-        "price_source": last.price_source if last else "",
+        "output_cap_source": record.output_cap_source._value_,
+        "cost_usd": usd(cost_nano),
+        "price_source": last.price_source,
         "duration_ms": record.duration_us / 1000,
-        "time_to_first_byte_ms": None
-        if record.first_byte_us is None
-        else record.first_byte_us / 1000,
+        "time_to_first_byte_ms": None if first_byte is None else first_byte / 1000,
         "overhead_ms": record.overhead_us / 1000,
-        "attempts": len(record.attempts),
-        "errors": [a.error for a in record.attempts if a.error],
-        "warnings": list(event.warnings),
+        "attempts": len(attempts),
+        "errors": errors,
+        "warnings": warnings,
     }
+    return fields, "\n".join(said)
+
+
+def _suspicious(said: str) -> bool:
+    """Whether a secret may begin somewhere in these texts, however they are escaped in a line."""
+    return any([beginning in said for beginning in _BEGINNINGS])  # noqa: C419 - a list is faster
+
+
+_NO_ATTEMPT = AttemptRecord(0, "", "", 0, 0)
 
 
 def _iso(at_us: int) -> str:
@@ -182,7 +212,7 @@ class Logs:
     ) -> None:
         threshold = logging.getLevelNamesMapping()[level.upper()]
         out = out or sys.stdout.buffer
-        render = _json if log_format == "json" else _console(colours=out.isatty())
+        render = json_line if log_format == "json" else _console(colours=out.isatty())
         self._calls = threshold
         self._writer = LogWriter(out, render)
         structlog.configure(
@@ -220,7 +250,11 @@ class Logs:
 def _exception(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    return structlog.processors.format_exc_info(_logger, _method, event)
+    shown = event.pop("exc_info", None)
+    if shown:
+        error = shown if isinstance(shown, BaseException) else sys.exc_info()[1]
+        event["exception"] = traceback_of(error)
+    return event
 
 
 class _Library(logging.Handler):
@@ -233,11 +267,19 @@ class _Library(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, object] = {"logger": record.name}
         if record.exc_info:
-            fields["exception"] = logging.Formatter().formatException(record.exc_info)
+            fields["exception"] = traceback_of(record.exc_info[1])
         self._writer.put(_stamped(record.levelname.lower(), record.getMessage(), **fields))
 
 
-def _json(fields: Entry) -> bytes:
+def json_line(fields: Entry) -> bytes:
+    """The fields as a JSON object."""
+    try:
+        return orjson.dumps(fields)  # nearly always; the options make it slower
+    except orjson.JSONEncodeError:
+        return _json_of_anything(fields)
+
+
+def _json_of_anything(fields: Entry) -> bytes:
     try:
         return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:  # half a character, or a number beyond 64 bits

@@ -10,6 +10,7 @@
   ``/v1/organizations/cost_report`` in cents).
 """
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -61,9 +62,11 @@ def read_export(provider: str, paths: Sequence[Path]) -> UsageExport:
 
 def _form(provider: str, path: Path, found: Opened) -> Form:
     known = [form for form in FORMS if form.is_json in (None, found.is_json)]
-    form = next((f for f in known if found.columns & set(f.signs)), None)
-    if form is None:
+    alike = [form for form in known if found.columns & set(form.signs)]
+    if not alike:
         raise UnreadableExport(f"{path} is no usage export that is understood.\n{understood()}")
+    # Where two have the same signs, how they tell the time decides.
+    form = next((form for form in alike if found.columns & set(form.needs[0])), alike[0])
     if form.provider != provider:
         raise UnreadableExport(f"{path} is {form.title}: ask for --provider {form.provider}")
     missing = [" or ".join(names) for names in form.needs if not found.columns & set(names)]
@@ -79,18 +82,18 @@ def understood() -> str:
     lines = [
         f"  {form.title}: " + ", ".join(" or ".join(names) for names in form.needs)
         for form in FORMS
-        if form is not _EMPTY
+        if form.signs != form.needs[0]
     ]
     return "These are understood, by these columns:\n" + "\n".join(lines)
 
 
 def _rows(form: Form, path: Path, found: Opened) -> Iterator[ExportRow]:
-    for place, cells in found.rows:
-        try:
+    place, where = 1, "result" if found.is_json else "line"
+    try:
+        for place, cells in found.rows:  # noqa: B007 - told where it goes wrong
             yield form.read(cells)
-        except (ValueError, OverflowError) as error:
-            where = "result" if found.is_json else "line"
-            raise UnreadableExport(f"{path}, {where} {place}: {error}") from error
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise UnreadableExport(f"{path}, {where} {place}: {error}") from error
 
 
 # OpenAI
@@ -133,7 +136,7 @@ def _model_of(line_item: str | None) -> str | None:
     return model if model and kind.lower() in _KINDS else line_item.partition(",")[0].strip()
 
 
-def _nothing(cells: Cells) -> ExportRow:
+def _openai_nothing(cells: Cells) -> ExportRow:
     return ExportRow(_openai_day(cells), None, None)
 
 
@@ -190,10 +193,11 @@ def _anthropic_costs_page(cells: Cells) -> ExportRow:
     )
 
 
+def _anthropic_nothing(cells: Cells) -> ExportRow:
+    return ExportRow(day_of(cells["starting_at"]), None, None)
+
+
 _TIME = ("start_time", "start_time_iso")
-_EMPTY = Form(
-    "openai", "an empty export of OpenAI", ("start_time",), (_TIME,), _nothing, ()
-)  # fmt: skip
 FORMS = (
     Form(
         "openai",
@@ -225,7 +229,7 @@ FORMS = (
     Form(
         "anthropic",
         "Anthropic's usage (CSV)",
-        ("usage_date_utc", "model_version", "usage_input_tokens_no_cache"),
+        ("model_version", "usage_input_tokens_no_cache", "usage_date_utc"),
         (
             ("usage_date_utc",),
             ("model_version",),
@@ -248,7 +252,7 @@ FORMS = (
     Form(
         "anthropic",
         "Anthropic's costs (pages of the API)",
-        ("starting_at",),
+        ("amount",),
         (("starting_at",), ("amount",)),
         _anthropic_costs_page,
         ("cost_usd",),
@@ -257,11 +261,20 @@ FORMS = (
     Form(
         "openai",
         "OpenAI's costs (pages of the API)",
-        ("amount", "line_item"),
+        ("amount",),
         (_TIME, ("amount",)),
         _openai_costs,
         ("cost_usd",),
         is_json=True,
     ),
-    _EMPTY,
+    # Exports in which nothing was used have nothing but times.
+    Form("openai", "an empty export of OpenAI", _TIME, (_TIME,), _openai_nothing, _USAGE),
+    Form(
+        "anthropic",
+        "an empty report of Anthropic",
+        ("starting_at",),
+        (("starting_at",),),
+        _anthropic_nothing,
+        _USAGE[1:],
+    ),
 )

@@ -56,22 +56,25 @@ class UsageExport:
     """What one or more files say, by day and model."""
 
     by_family: bool = False  # models go by their family's name, without the snapshot's date
-    days: set[str] = field(default_factory=set)  # that the files speak of, also where nothing was used
+    days: set[str] = field(
+        default_factory=set
+    )  # that the files speak of, also where nothing was used
     rows: dict[tuple[str, str], Counts] = field(default_factory=dict)
     forms: list[str] = field(default_factory=list)
-    tells: set[str] = field(default_factory=set)  # which of the counts
+    tells: set[str] = field(default_factory=set)  # which of the counts, by model
+    tells_whole: set[str] = field(default_factory=set)  # and which of all models together
 
     def add(self, form: str, found: Iterable[ExportRow], tells: Iterable[str]) -> None:
         """Take the rows of a file in."""
         self.forms.append(form)
-        self.tells |= set(tells)
         parts: dict[tuple[str, str | None], Counts] = {}
         for row in found:
             self.days.add(row.day)
             if row.counts is not None:
                 parts.setdefault((row.day, row.model or None), Counts()).add(row.counts)
         # A file without any model is one that was not split by it.
-        unsplit = all(model is None for _, model in parts)
+        unsplit = bool(parts) and all(model is None for _, model in parts)
+        (self.tells_whole if unsplit else self.tells).update(tells)
         for (day, model), counts in parts.items():
             name = model or (ALL_MODELS if unsplit else NO_MODEL)
             self.rows.setdefault((day, name), Counts()).add(counts)
@@ -90,10 +93,10 @@ class Opened:
 
 
 def opened(path: Path, text: TextIO) -> Opened:
-    """Begin to read. Raises UnreadableExport."""
-    start = text.read(1)
-    text.seek(0)
+    """Begin to read a file. Raises UnreadableExport."""
     try:
+        start = text.read(64).lstrip()[:1]
+        text.seek(0)
         return _pages(text) if start in ("{", "[") else _table(path, text)
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         raise UnreadableExport(f"{path} can't be read: {error}") from error
@@ -116,7 +119,7 @@ def _table(path: Path, text: TextIO) -> Opened:
 
 def _pages(text: TextIO) -> Opened:
     """One page, a list of pages, or a page a line: as the API answered."""
-    rows = []
+    rows: list[tuple[int, Cells]] = []
     columns: set[str] = set()
     for bucket in _buckets(text):
         times = {name: value for name, value in bucket.items() if name != "results"}
@@ -130,7 +133,7 @@ def _pages(text: TextIO) -> Opened:
 def _buckets(text: TextIO) -> Iterator[dict[str, Any]]:
     whole = text.read()
     decoder = json.JSONDecoder(parse_float=Decimal)
-    place = 0
+    place = len(whole) - len(whole.lstrip())
     while place < len(whole):
         value, place = decoder.raw_decode(whole, place)
         for page in value if isinstance(value, list) else [value]:

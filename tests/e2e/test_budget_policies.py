@@ -321,7 +321,7 @@ async def test_a_stream_that_runs_past_its_hold_is_cut_there(start: Start) -> No
             "[[sim: output_tokens=5000, ignore_max_tokens]]",
             stream=True,
             max_tokens=16,
-            web_search_options={},
+            tools=[{"type": "web_search"}],
         )
         row = await run.row(answer.headers["x-farebox-call-id"])
         assert answer.text.count('"finish_reason":"length"') == 1

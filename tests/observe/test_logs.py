@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.core.call import CallFinished, Outcome
-from proxy.observe.logs import Logs, LogWriter, masked
+from proxy.observe.logs import Logs, LogWriter, call_fields, call_line, json_line, masked
 from tests.observe.samples import ATTEMPT, RECORD, REFUSED, finished
 
 SECRETS = (
@@ -234,3 +236,42 @@ def test_errors_of_attempts_are_told(logs: Logs, out: Kept) -> None:
     logs.close()
 
     assert out.entries()[0]["errors"] == ["timeout"]
+
+
+_TEXTS = st.lists(
+    st.sampled_from(
+        [
+            "sk-",
+            "gsk_",
+            "s",
+            "k-",
+            "Bearer ",
+            "AIza",
+            "key_",
+            "012345678901",
+            "\n",
+            "\x00",
+            "\\",
+            '"',
+        ]
+    )
+    | st.text(max_size=3),
+    max_size=8,
+).map("".join)
+
+
+@given(texts=st.tuples(_TEXTS, _TEXTS, _TEXTS, _TEXTS))
+def test_the_line_of_a_call_is_masked_like_any_other(texts: tuple[str, ...]) -> None:
+    """Where a secret may be is looked for only in what others said, and never missed for that."""
+    user, model, error, warning = texts
+    event = CallFinished(
+        replace(
+            RECORD,
+            user=user,
+            model_requested=model,
+            attempts=(replace(ATTEMPT, error=error), replace(ATTEMPT, upstream_call_id=user)),
+        ),
+        warnings=(warning,),
+    )
+
+    assert call_line(event, json_line) == masked(json_line(call_fields(event)))

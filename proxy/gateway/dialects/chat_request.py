@@ -243,7 +243,7 @@ def _shown(text: str) -> str:
 
 
 def _unbounded(model: str, document: Json) -> tuple[str, ...]:
-    reasons = [name for name in _ADDS_INPUT if document.get(name)]
+    reasons = [name for name in _ADDS_INPUT if document.get(name) not in (None, False, [])]
     if _SEARCHING_MODEL.search(model):
         reasons.append(f"model {model}")
     if document.get("tools"):
