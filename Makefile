@@ -8,7 +8,7 @@ UV     ?= uv
 COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench lock clean
+.PHONY: help run test lint fix bench soak lock clean
 
 help:           ## show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -34,6 +34,9 @@ fix: $(READY)   ## format, and mend what ruff can mend
 
 bench: $(READY) ## what one call costs in processor time
 	$(BIN)/python -m bench
+
+soak: $(READY)  ## hurt everything at random for a minute, then compare the ledger with the invoice
+	$(BIN)/python -m bench.soak
 
 lock:           ## refresh the three lock files from pyproject.toml (needs uv: pip install uv)
 	$(COMPILE) pyproject.toml --group dev -o requirements.lock

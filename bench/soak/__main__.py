@@ -9,10 +9,13 @@ import asyncio
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.soak.plan import Plan
-from bench.soak.soak import soak
+from bench.soak import outage
+from bench.soak.fits import fits
+from bench.soak.plan import ALL_FAULTS, Fault, Plan
+from bench.soak.soak import Outcome, soak
 from bench.soak.table import table
 
 
@@ -24,12 +27,16 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
-    add("--seconds", type=float, default=60, help="of load and faults (60)")
+    add("what", nargs="?", default="soak", choices=("soak", "fits", "kills", "outage"))
+    add("--seconds", type=float, default=60, help="of load and faults; of outage (60)")
     add("--seed", type=int, help="of all choices (a new one, which is printed)")
     add("--database", choices=("sqlite", "postgres"), default="postgres")
     add("--replicas", type=int, default=3)
     add("--clients", type=int, default=12, help="calls at once (12)")
     add("--every", type=float, default=1.5, help="seconds between two faults, on average (1.5)")
+    add("--calls", type=int, default=1000, help="fits: how many at once (1000)")
+    add("--fit", type=int, default=100, help="fits: and how many of them the budget fits (100)")
+    add("--kills", type=int, default=50, help="kills: how many (50)")
     add("--unavailable", choices=("reject", "allow"), default="reject")
     add("--lost", choices=("charge_estimate", "charge_hold"), default="charge_estimate")
     add("--keep", type=Path, help="work in this folder, and leave it")
@@ -37,10 +44,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> int:
-    """The exit code."""
-    options = parser().parse_args()
-    plan = Plan(
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the options ask for."""
+    only_kills = options.what == "kills"
+    return Plan(
         seconds=options.seconds,
         seed=options.seed if options.seed is not None else random.randrange(10_000),
         database=options.database,
@@ -49,15 +56,36 @@ def main() -> int:
         every_s=options.every,
         unavailable=options.unavailable,
         lost=options.lost,
+        upstream_s=10 if options.what == "outage" else 1.5,
+        faults=(Fault.KILL,) if only_kills else ALL_FAULTS,
+        kills=options.kills if only_kills else 0,
     )
-    say = (lambda _: None) if options.quiet else _to_stderr
+
+
+async def run(options: argparse.Namespace, plan: Plan, folder: Path) -> tuple[Outcome, list[str]]:
+    """What came of it, and what is wrong with that."""
+    say: Callable[[str], None] = (lambda _: None) if options.quiet else _to_stderr
     say(f"seed {plan.seed}")
+    if options.what == "fits":
+        found = await fits(plan, folder, options.calls, options.fit)
+        say(f"{dict(found.answers)}: each held {found.hold_nano:,} and cost {found.cost_nano:,}")
+        return found.outcome, found.failures()
+    if options.what == "outage":
+        outcome = await outage.outage(plan, folder, options.seconds, say)
+        return outcome, outage.failures(outcome)
+    outcome = await soak(plan, folder, say)
+    return outcome, outcome.failures()
+
+
+def main() -> int:
+    """The exit code."""
+    options = parser().parse_args()
+    plan = plan_of(options)
     with tempfile.TemporaryDirectory(prefix="farebox-soak-") as made:
         folder = options.keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = asyncio.run(soak(plan, folder.resolve(), say))
+        outcome, failures = asyncio.run(run(options, plan, folder.resolve()))
     print(table(outcome))
-    failures = outcome.failures()
     for failure in failures:
         print(f"FAILED: {failure}")
     return 1 if failures else 0

@@ -8,9 +8,9 @@ from typing import Any
 from bench.soak.plan import Plan
 
 ADMIN_TOKEN = "soak-admin-token"  # noqa: S105 - of servers that live for the run, on loopback
+STEADY = "steady"
 TIGHT = "team:tight:hour"
-FIRST_BYTE_S, IDLE_S = 1.5, 1.0
-_TEAMS = ("steady", "tight", "shrunk")
+_TEAMS = (STEADY, "tight", "shrunk")
 KEYS = {team: f"fb-soak-{team}-0123456789abcdef0123456789abcdef" for team in _TEAMS}
 
 
@@ -37,27 +37,23 @@ def tight_limit_usd(plan: Plan) -> float:
     return round(0.0004 * max(plan.seconds, 10), 6)
 
 
-def write(
-    plan: Plan, place: Place, database: str, upstream: str, *, output_default: int = 4096
-) -> None:
-    """Write a replica's configuration; JSON is YAML, too."""
-    document = config(plan, place, database, upstream, output_default=output_default)
+def write(plan: Plan, place: Place, database: str, upstream: str, **changes: Any) -> None:
+    """Write a replica's configuration, with some sections changed; JSON is YAML, too."""
+    document = config(plan, place, database, upstream) | changes
     beside = place.config.with_suffix(".new")
     beside.write_text(json.dumps(document, indent=1))
     beside.replace(place.config)
 
 
-def config(
-    plan: Plan, place: Place, database: str, upstream: str, *, output_default: int
-) -> dict[str, Any]:
+def config(plan: Plan, place: Place, database: str, upstream: str) -> dict[str, Any]:
     """Several budgets over each call; two upstreams, so that a call can have a second attempt."""
     tight = tight_limit_usd(plan)
     sim = {
         "preset": "openai",
         "base_url": f"{upstream}/v1",
         "api_key": "sk-simulated",
-        "first_byte_timeout_s": FIRST_BYTE_S,
-        "idle_timeout_s": IDLE_S,
+        "first_byte_timeout_s": plan.upstream_s,
+        "idle_timeout_s": plan.upstream_s,
     }
     return {
         "database": database,
@@ -71,7 +67,7 @@ def config(
         },
         "server": {"host": "127.0.0.1", "port": place.port, "shutdown_grace_s": 5},
         "logging": {"level": "warning"},
-        "defaults": {"max_output_tokens": output_default},
+        "defaults": {"max_output_tokens": 4096},
         "upstreams": {"sim": sim, "spare": {**sim, "on_client_leave": "drain", "drain_s": 2}},
         "models": [
             {"name": "fast", "targets": ["sim/gpt-4o-mini", "spare/gpt-4o-mini"]},
@@ -80,7 +76,7 @@ def config(
         ],
         "organisations": [{"name": "acme", "budgets": [{"limit_usd": 1000, "window": "month"}]}],
         "teams": [
-            {"name": "steady", "organisation": "acme", "budgets": [{"limit_usd": 100}]},
+            {"name": STEADY, "organisation": "acme", "budgets": [{"limit_usd": 100}]},
             {
                 "name": "tight",
                 "organisation": "acme",

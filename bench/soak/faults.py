@@ -140,5 +140,5 @@ class Chaos:
             replica.place,
             self._database.url,
             self._upstream,
-            output_default=output_default,
+            defaults={"max_output_tokens": output_default},
         )

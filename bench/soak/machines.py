@@ -196,11 +196,29 @@ class PostgresDatabase:
         shutil.rmtree(self._server.base, ignore_errors=True)
 
 
-HomeDatabase = SqliteFile | PostgresDatabase
+@dataclass(frozen=True, slots=True)
+class GivenDatabase:
+    """The ledger in an empty database of somebody else's, which is not to be hurt."""
+
+    url: str
+
+    async def pause(self, _seconds: float) -> None:
+        """Not ours to pause."""
+
+    async def restart(self, _seconds: float) -> None:
+        """Not ours to restart."""
+
+    async def close(self) -> None:
+        """Not ours to stop."""
+
+
+HomeDatabase = SqliteFile | PostgresDatabase | GivenDatabase
 
 
 async def open_database(kind: str, folder: Path) -> HomeDatabase:
-    """A new, empty one."""
+    """A new, empty one of a kind; or the one at this address."""
     if kind == "sqlite":
         return SqliteFile(folder)
+    if kind != "postgres":
+        return GivenDatabase(kind)
     return PostgresDatabase(await asyncio.to_thread(new_server))

@@ -28,7 +28,7 @@ class Plan:
 
     seconds: float = 60
     seed: int = 1
-    database: str = "sqlite"  # or postgres
+    database: str = "sqlite"  # postgres: a server of its own; else the address of a database
     replicas: int = 3
     clients: int = 12  # calls at once
     pause_s: float = 0.1  # of a client between two calls, on average
@@ -37,6 +37,7 @@ class Plan:
     kills: int = 0  # go on until so many replicas were killed, however long that takes
     lease_s: float = 3
     hold_wait_s: float = 0.3
+    upstream_s: float = 1.5  # how long Farebox waits for the provider to say something
     unavailable: str = "reject"
     lost: str = "charge_estimate"
 

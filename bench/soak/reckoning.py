@@ -26,7 +26,7 @@ NOT_READ = "closed before the provider had read it"
 NEVER_SENT = "lost before it was sent"
 NOT_REACHED = "provider not reached"
 UNEXPLAINED = "without explanation"
-GIVEN_UP = "given up"  # the answer came too late: what it said, and cost, nobody saw
+UNSEEN = "unseen"  # not streamed, and billed whole; but it came too late, or could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Attempt:
     error: str
     cost_nano: int
     model: str
+    flags: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,12 @@ class Line:
     outcome: str
     model: str
     cost_nano: int
+    stream: bool
 
 
 @dataclass(slots=True)
 class Difference:
-    """Ledger − invoice of the attempts whose usage has one source."""
+    """Ledger - invoice of the attempts whose usage has one source."""
 
     attempts: int = 0
     ledger_nano: int = 0
@@ -71,7 +73,7 @@ class Difference:
 
     @property
     def nano(self) -> int:
-        """Ledger − invoice."""
+        """Ledger - invoice."""
         return self.ledger_nano - self.invoice_nano
 
 
@@ -140,9 +142,7 @@ def compare(
     return result
 
 
-def _match_ids(
-    found: Iterable[Attempt], lines: Iterable[Line], result: Reckoning
-) -> list[Attempt]:
+def _match_ids(found: Iterable[Attempt], lines: Iterable[Line], result: Reckoning) -> list[Attempt]:
     by_id = {name: line for line in lines for name in (line.request_id, line.completion_id) if name}
     taken: set[str] = set()
     without = []
@@ -174,9 +174,7 @@ def _match_tags(
     return without, [*nameless, *(line for rest in by_tag.values() for line in rest)]
 
 
-def _match_unread(
-    found: list[Attempt], lines: Iterable[Line], result: Reckoning
-) -> list[Attempt]:
+def _match_unread(found: list[Attempt], lines: Iterable[Line], result: Reckoning) -> list[Attempt]:
     """Lines without a tag are of requests that the provider could not read to their end."""
     could_be = [a for a in found if not a.upstream_call_id and a.error != "connect"]
     for line in lines:
@@ -186,13 +184,13 @@ def _match_unread(
             attempt = could_be.pop()
             found.remove(attempt)
             result.alone[NOT_READ] += 1
-            result.differences[_source(attempt)].ledger_nano += attempt.cost_nano
+            result.differences[attempt.usage_source].ledger_nano += attempt.cost_nano
     return found
 
 
 def _explain(found: Iterable[Attempt], result: Reckoning) -> None:
     for attempt in found:
-        result.differences[_source(attempt)].ledger_nano += attempt.cost_nano
+        result.differences[attempt.usage_source].ledger_nano += attempt.cost_nano
         if attempt.outcome == "lost":
             result.alone[NEVER_SENT] += 1
         elif attempt.error == "connect":
@@ -204,13 +202,15 @@ def _explain(found: Iterable[Attempt], result: Reckoning) -> None:
             result.unexplained.append(attempt)
 
 
-def _source(attempt: Attempt) -> str:
-    given_up = attempt.error == "timeout" and attempt.status is None
-    return GIVEN_UP if given_up else attempt.usage_source
+def _source(attempt: Attempt, line: Line) -> str:
+    unreadable = attempt.status is None or "answer_unreadable" in attempt.flags
+    if attempt.usage_source == "counted" and unreadable and not line.stream:
+        return UNSEEN
+    return attempt.usage_source
 
 
 def _add(result: Reckoning, attempt: Attempt, line: Line) -> None:
-    difference = result.differences[_source(attempt)]
+    difference = result.differences[_source(attempt, line)]
     difference.attempts += 1
     difference.ledger_nano += attempt.cost_nano
     difference.invoice_nano += line.cost_nano

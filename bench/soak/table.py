@@ -3,15 +3,15 @@
 import statistics
 from collections.abc import Iterable, Iterator
 
-from bench.soak.reckoning import GIVEN_UP, Difference
+from bench.soak.reckoning import UNSEEN, Difference
 from bench.soak.soak import Outcome
 
 _SHOWN = 5  # examples of each thing that went wrong
-_SOURCES = ("provider", "counted", GIVEN_UP, "estimated", "none")
+_SOURCES = ("provider", "counted", UNSEEN, "estimated", "none")
 _NAMES = {
     "provider": "reported by the provider",
     "counted": "counted by Farebox",
-    GIVEN_UP: "given up before an answer",
+    UNSEEN: "answer billed whole, but not seen",
     "estimated": "estimated (lost)",
     "none": "no usage",
 }
@@ -20,7 +20,9 @@ _NAMES = {
 def table(outcome: Outcome) -> str:
     """The table, and what it takes to find out more where something is wrong."""
     width = 44
-    lines = [f"{name:<{width}} {value:>14}  {note}".rstrip() for name, value, note in _rows(outcome)]
+    lines = [
+        f"{name:<{width}} {value:>14}  {note}".rstrip() for name, value, note in _rows(outcome)
+    ]
     rule = "─" * (width + 17)
     return "\n".join([rule, *lines, rule, *_wrongs(outcome)])
 
@@ -43,18 +45,22 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
         yield f"  {fault}", f"{count:,}", ""
     yield "rows missing", f"{len(found.missing):,}", ""
     yield "rows double", f"{len(found.double):,}", ""
-    yield "budgets overrun", f"{len(outcome.overruns) + len(outcome.watch.overruns):,}", (
-        f"of every write, and {outcome.watch.snapshots:,} snapshots"
+    yield (
+        "budgets overrun",
+        f"{len(outcome.overruns) + len(outcome.watch.overruns):,}",
+        (f"of every write, and {outcome.watch.snapshots:,} snapshots"),
     )
-    yield "ledger − invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
+    yield "ledger - invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
     for source in _SOURCES:
         yield from _difference(_NAMES[source], found.differences.get(source, Difference()))
     yield from _difference("all", _sum(found.differences.values()))
     yield "spool left, bytes", f"{outcome.spool_left:,}", ""
     yield "holds left", f"{outcome.holds_left:,}", f"quiet after {outcome.quiet_after_s:.1f} s"
     yield "totals unlike the sum of their rows", f"{len(outcome.books):,}", ""
-    yield "slowest call, s", f"{tally.slowest_s:.1f}", (
-        f"slowest refusal for want of the ledger: {tally.slowest_unavailable_s:.2f} s"
+    yield (
+        "slowest call, s",
+        f"{tally.slowest_s:.1f}",
+        (f"slowest refusal for want of the ledger: {outcome.slowest_refusal_s:.2f} s"),
     )
 
 
@@ -95,5 +101,5 @@ def _wrongs(outcome: Outcome) -> Iterator[str]:
         ("books", outcome.books),
         ("unexpected", outcome.tally.unexpected),
     ):
-        for thing in things[:_SHOWN]:  # type: ignore[index]
+        for thing in things[:_SHOWN]:
             yield f"{name}: {thing}"

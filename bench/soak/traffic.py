@@ -21,7 +21,7 @@ USERS = 40
 _TEAMS = (*["steady"] * 5, *["tight"] * 4, "shrunk")
 _PATIENCE_S = 15.0
 _PAUSES_S = {"no connection": 1.0, "503 ledger_unavailable": 0.4}  # before the next call
-_WORDS = "water river morning light garden letter window paper bridge answer number history".split()
+_WORDS = ("water", "river", "morning", "light", "garden", "letter", "window", "paper", "bridge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +96,26 @@ class Tally:
     answers: Counter[str] = field(default_factory=Counter)  # by status, or what else came
     unexpected: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
-    slowest_unavailable_s: float = 0.0
 
 
 class Client:
     """Makes one call after the other, on whichever replica."""
 
     def __init__(
-        self, plan: Plan, replicas: Sequence[Replica], tally: Tally, number: int, kinds: Sequence[Kind] = KINDS
+        self,
+        plan: Plan,
+        replicas: Sequence[Replica],
+        tally: Tally,
+        number: int,
+        kinds: Sequence[Kind] = KINDS,
+        *,
+        teams: Sequence[str] = _TEAMS,
     ) -> None:
         self._plan = plan
         self._replicas = replicas
         self._tally = tally
         self._kinds = kinds
+        self._teams = teams
         self._dice = random.Random(f"{plan.seed}-{number}")
         self._serials = itertools.count()
         self._name = f"{plan.seed:x}.{number}"
@@ -131,11 +138,11 @@ class Client:
 
     async def _call(self, kind: Kind) -> str:
         dice = self._dice
-        replica, team = dice.choice(self._replicas), dice.choice(_TEAMS)
+        replica, team = dice.choice(self._replicas), dice.choice(self._teams)
         tag = f"{self._name}.{next(self._serials)}"
         headers = {"x-farebox-run": tag, "x-farebox-user": f"user-{dice.randrange(USERS)}"}
         body = self._body(kind, tag)
-        by_sdk = not kind.leaves and kind.path != "/models" and dice.random() < 0.5
+        by_sdk = not kind.leaves and kind.path != "/models" and dice.choice((True, False))
         self._tally.calls[kind.name] += 1
         down, disturbed, began = replica.is_down, replica.disturbed, time.monotonic()
         try:
@@ -144,7 +151,9 @@ class Client:
                     saw = await self._ask_sdk(replica, team, kind, headers, body)
                 else:
                     leave_after = dice.uniform(0.01, 0.2) if kind.leaves else 0.0
-                    saw = await self._raw.ask(replica.place.port, kind, KEYS[team], headers, body, leave_after)
+                    saw = await self._raw.ask(
+                        replica.place.port, kind, KEYS[team], headers, body, leave_after
+                    )
         except TimeoutError:
             saw = "no end"
         hurt = down or replica.is_down or replica.disturbed != disturbed
@@ -156,9 +165,8 @@ class Client:
         marker = f" [[sim: {kind.sim}]]" if kind.sim else ""
         prompt = " ".join(dice.choices(_WORDS, k=dice.randrange(40, 200))) + marker
         cap = dice.randrange(60, 160)
-        if kind.sim and "output_tokens" not in kind.sim or not kind.sim:
-            marker = f" [[sim: output_tokens={dice.randrange(5, cap)}]]"
-            prompt += marker
+        if "output_tokens" not in kind.sim:
+            prompt += f" [[sim: output_tokens={dice.randrange(5, cap)}]]"
         body: dict[str, Any] = {
             "model": "gpt-4o-mini",
             "messages": [{"role": "user", "content": prompt}],
@@ -199,8 +207,6 @@ class Client:
         tally = self._tally
         tally.answers[saw] += 1
         tally.slowest_s = max(tally.slowest_s, took_s)
-        if saw == "503 ledger_unavailable" and not hurt:
-            tally.slowest_unavailable_s = max(tally.slowest_unavailable_s, took_s)
         if not _is_expected(kind, saw, hurt=hurt):
             tally.unexpected.append(f"{tag} {kind.name}: {saw}")
 

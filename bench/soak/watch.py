@@ -12,16 +12,17 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import Connection, RowMapping, text
 
 from proxy.core.errors import LedgerError
 from proxy.store.engine import Database
 
 _EVERY_S = 0.05
 Key = tuple[str, str, int]
+Rows = Sequence[RowMapping]
 
 _TABLE = """
 CREATE TABLE soak_writes (
@@ -66,8 +67,12 @@ _WRITES = text("SELECT * FROM soak_writes")
 
 async def install(database: Database) -> None:
     """Have the database watch its own writes. It is migrated already."""
-    for statement in _SQLITE if database.is_sqlite else _POSTGRES:
-        await database.run(lambda connection, s=statement: connection.exec_driver_sql(s) and None)
+
+    def work(connection: Connection) -> None:
+        for statement in _SQLITE if database.is_sqlite else _POSTGRES:
+            connection.exec_driver_sql(statement)
+
+    await database.run(work)
 
 
 @dataclass(slots=True)
@@ -90,7 +95,7 @@ class Watch:
     async def sample(self) -> None:
         """One snapshot."""
 
-        def read(connection: Any) -> tuple[list[RowMapping], list[RowMapping]]:
+        def read(connection: Connection) -> tuple[Rows, Rows]:
             if not self.database.is_sqlite:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             windows = connection.execute(_SNAPSHOT).mappings().all()
@@ -101,7 +106,7 @@ class Watch:
         self._check_limits(windows)
         self._check_sums(windows, holds)
 
-    def _check_limits(self, windows: list[RowMapping]) -> None:
+    def _check_limits(self, windows: Rows) -> None:
         seen: dict[Key, tuple[int, int]] = {}
         for row in windows:
             key = (row["budget_id"], row["subject"], row["starts_at"])
@@ -112,7 +117,7 @@ class Watch:
                 self.overruns.append(f"{key}: {total} of {limit}, before {total_before}")
         self._before = seen
 
-    def _check_sums(self, windows: list[RowMapping], holds: list[RowMapping]) -> None:
+    def _check_sums(self, windows: Rows, holds: Rows) -> None:
         held: Counter[Key] = Counter()
         for hold in holds:
             for budget, subject, starts_at in json.loads(hold["windows"]):
@@ -122,6 +127,6 @@ class Watch:
             if row["held_nano"] != held[key]:
                 self.sums_wrong.append(f"{key}: held {row['held_nano']}, holds {held[key]}")
 
-    async def writes_over(self) -> list[RowMapping]:
+    async def writes_over(self) -> Rows:
         """The writes that took a window further over its limit."""
-        return list(await self.database.fetch(_WRITES))
+        return await self.database.fetch(_WRITES)

@@ -152,6 +152,9 @@ def call(
         show(attempts, _ATTEMPT, output, "Attempts")
         lines = [{"attempt": a["number"], **line} for a in attempts for line in a["charge"]]
         show(lines, _CHARGE, output, "Charge")
+        if found.adjustments:
+            adjustments = [asdict(adjustment) for adjustment in found.adjustments]
+            show(adjustments, _ADJUSTMENT, output, "Adjustments")
 
 
 _ATTEMPT = [
@@ -167,6 +170,14 @@ _CHARGE = [
     Column("what"),
     Column("quantity", number=True),
     Column("price_nano_usd", "nano-$ each", number=True),
+]
+_ADJUSTMENT = [
+    Column("created_at"),
+    Column("attempt", "#", number=True),
+    Column("reason"),
+    Column("price_source"),
+    Column("price_version"),
+    Column("amount_usd", "adds $", number=True),
 ]
 
 

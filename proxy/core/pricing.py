@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.core.money import round_half_even
@@ -27,8 +28,7 @@ class ChargeLine(NamedTuple):
     price_nano: str
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """What one attempt costs, in nano-dollars, with the lines that add up to it (before rounding)."""
 
     nano: int
@@ -100,11 +100,11 @@ class Rates:
         tiers = self.tiers
         tier = tiers[0] if len(tiers) == 1 else self.tier(usage.input_tokens)
         total = self.per_request
-        lines = []
+        lines: list[ChargeLine] = []
         for count, (bucket, numerator, shown) in zip(tier.counts(usage), tier.priced, strict=False):
             if count:
                 total += count * numerator
-                lines.append(ChargeLine(bucket, count, shown))
+                lines.append(_new_line(ChargeLine, (bucket, count, shown)))
         if self.per_request:
             lines.append(ChargeLine("request", 1, self.per_request_shown))
         return Charge(round_half_even(total, self.denominator), tuple(lines))
@@ -141,6 +141,7 @@ class Rates:
 
 
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)
+_new_line: Callable[[type[ChargeLine], tuple[str, int, str]], ChargeLine] = tuple.__new__
 
 
 class PriceQuery(NamedTuple):

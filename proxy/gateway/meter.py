@@ -36,7 +36,9 @@ class Meter:
     ) -> AttemptRecord:
         """The row of an attempt whose answer was seen to its end, or as far as it came."""
         scan = scanner.scan
-        usage, source = await self._usage(call, attempt, scanner, error)
+        usage, source = scan.usage, UsageSource.PROVIDER
+        if usage is None or not call.metered:
+            usage, source = await self._count(call, attempt, scanner, error)
         charge, price_source, price_version = self._charge(call, attempt, scan, usage, source)
         return AttemptRecord(
             number=attempt.number,
@@ -64,13 +66,11 @@ class Meter:
         watch = Watch(streamed=True, strip_usage=False, output_cap=None, count=len)
         return await self.measure(call, attempt, call.dialect.scanner(call.facts, watch), error)
 
-    async def _usage(
+    async def _count(
         self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str
     ) -> tuple[Usage, UsageSource]:
         if not call.metered:
             return EMPTY, UsageSource.NONE
-        if scanner.scan.usage is not None:
-            return scanner.scan.usage, UsageSource.PROVIDER
         # Without a status nothing came: either we gave up (and the prompt is billed), or it failed.
         if not (error in _GIVEN_UP if attempt.status is None else _answered(attempt)):
             return EMPTY, UsageSource.NONE

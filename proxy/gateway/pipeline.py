@@ -181,6 +181,7 @@ class Pipeline:
             call.given_up = LEFT if call.client_left else ""
             call.task.uncancel()
         except Exception:
+            # As above: the row is settled as lost, and the edge tells the rest.
             _note_defect(call)
             raise
         finally:

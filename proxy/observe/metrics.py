@@ -198,8 +198,10 @@ class _CallSeries:
         self.duration.observe(record.duration_us)
         if record.first_byte_us is not None:
             self.first_byte.observe(record.first_byte_us)
-        if any(a.price_source == "unpriced" for a in record.attempts):
-            self.count(catalogue.UNPRICED)
+        for attempt in record.attempts:
+            if attempt.price_source == "unpriced":
+                self.count(catalogue.UNPRICED)
+                break
 
     def count_attempt(self, attempt: AttemptRecord) -> None:
         source = attempt.usage_source

@@ -63,8 +63,9 @@ async def ledger_days(
         query = _attempts_by_day(upstreams, since, until, sqlite=database.is_sqlite)
         for row in await database.fetch(query):
             day = datetime.fromtimestamp(row["day"] * _DAY_S, UTC).date().isoformat()
-            counts = LedgerCounts(*(int(row[name]) for name in LedgerCounts.__slots__))
-            found[day, row["model"]] = counts
+            if day in days:
+                counts = (int(row[name]) for name in LedgerCounts.__slots__)
+                found[day, row["model"]] = LedgerCounts(*counts)
     return found
 
 

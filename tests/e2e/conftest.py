@@ -11,6 +11,7 @@ import pytest
 from proxy.store import migrate
 from proxy.store.engine import Database
 from tests.e2e.running import Running, running
+from tests.postgres import new_database
 
 Start = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -29,9 +30,19 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Where the replicas of a soak have their ledger: a file of their own, or an empty database."""
+    if request.param == "sqlite":
+        yield "sqlite"
+        return
+    async with new_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
 @pytest.fixture
 def start(tmp_path: Path, migrated: Path) -> Start:
-    """Starts Farebox, with some sections of the configuration changed: ``async with start(teams=[…])``."""
+    """Starts Farebox: what it is called with are sections of the configuration to change."""
 
     def starting(**changes: Any) -> AbstractAsyncContextManager[Running]:
         return running(tmp_path, migrated, **changes)

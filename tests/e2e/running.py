@@ -232,8 +232,9 @@ async def farebox(
     path.write_text(yaml.safe_dump(document))
     if template is not None and not (folder / "farebox.db").exists():
         shutil.copy(template, folder / "farebox.db")
-    settings = load_settings(path, {"FAREBOX_SERVER__SHUTDOWN_GRACE_S": str(grace_s)})
-    app = Application(settings, config_path=path)
+    environment = {"FAREBOX_SERVER__SHUTDOWN_GRACE_S": str(grace_s)}
+    settings = load_settings(path, environment)
+    app = Application(settings, config_path=path, environment=environment)
     listener = listen(settings.server)
     server = uvicorn.Server(server_config(app, settings))
     task = asyncio.create_task(server.serve([listener]))

@@ -293,7 +293,7 @@ async def test_shrink_comes_after_waiting(start: Start) -> None:
     """Where only another call is in the way, it is waited for; where that is in vain, the answer is shorter."""
     ledger = {"hold_wait_s": 0.2}
     async with start(teams=search({"limit_usd": 0.013, "shrink": True}), ledger=ledger) as run:
-        body = {"model": "gpt-4o", "max_tokens": 400}
+        body: Config = {"model": "gpt-4o", "max_tokens": 400}
         slow = asyncio.create_task(run.chat("[[sim: first_byte_ms=700]]", **body))
         await run.upstream_heard(1)
         second = await run.chat("Hello", **body)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, Self
 
 import openai
 import pytest
@@ -84,7 +84,7 @@ class Sampler:
         self.most = 0
         self.looks = 0
 
-    async def __aenter__(self) -> "Sampler":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._look())
         return self
 
@@ -189,7 +189,7 @@ async def test_the_tokenizer_lets_in_what_the_bytes_would_not(start: Start) -> N
         row = (await run.calls())[0]
     assert answer.status_code == 200
     assert nano(row["cost_usd"]) <= nano(row["held_usd"]) <= FIVE_CENTS
-    assert 33_000 * 2_500 > FIVE_CENTS
+    assert FIVE_CENTS < 33_000 * 2_500  # nano-dollars, if each byte were a token
 
 
 async def test_a_limit_that_is_met_exactly_is_not_exceeded(start: Start) -> None:

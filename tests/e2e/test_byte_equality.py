@@ -16,8 +16,8 @@ from tests.e2e.conftest import Start
 from tests.e2e.running import KEY, SIMULATED, Running, config, farebox
 from tests.e2e.wire import Answer, Headers, ask, message, recorder
 
-ASKED = {"stream": True, "stream_options": {"include_usage": True}}
-UNASKED = {"stream": True}
+ASKED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+UNASKED: dict[str, Any] = {"stream": True}
 WHOLE: dict[str, Any] = {}
 CLIENTS = {"whole": WHOLE, "streamed": UNASKED, "streamed, usage asked for": ASKED}
 
@@ -183,7 +183,7 @@ async def test_usage_is_seen_only_where_it_was_asked_for(run: Running, client: s
 
     assert (b"usage" in answer.body) is (CLIENTS[client] is not UNASKED)
     row = await run.row(answer.value(b"x-farebox-call-id").decode())
-    assert ("provider", 12) == (row["usage_source"], row["output_tokens"])
+    assert (row["usage_source"], row["output_tokens"]) == ("provider", 12)
 
 
 async def test_what_is_only_passed_through_goes_both_ways_as_it_is(run: Running) -> None:
@@ -289,9 +289,9 @@ async def test_only_the_cap_is_spliced_in(start: Start) -> None:
     lowered = await sent_upstream(start, ODD % b', "max_tokens" : 500', **capped, **keys)
     kept = await sent_upstream(start, ODD % b', "max_tokens" : 5', **capped, **keys)
 
-    assert ODD % b"" == added.replace(b',"max_tokens":7', b"")
-    assert ODD % b', "max_tokens" : 7' == lowered
-    assert ODD % b', "max_tokens" : 5' == kept
+    assert added.replace(b',"max_tokens":7', b"") == ODD % b""
+    assert lowered == ODD % b', "max_tokens" : 7'
+    assert kept == ODD % b', "max_tokens" : 5'
 
 
 async def test_no_credential_and_no_header_of_ours_goes_upstream(start: Start) -> None:

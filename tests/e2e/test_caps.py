@@ -50,7 +50,7 @@ async def test_the_least_of_all_caps_counts(
     start: Start, caps: Config, asked: int | None, expected: str | None
 ) -> None:
     """The cap is the least of client, key, team, model rule and default; the answer says whose it is."""
-    limit = {} if asked is None else {"max_tokens": asked}
+    limit: Config = {} if asked is None else {"max_tokens": asked}
     async with start(**capped(**caps)) as run:
         answer = await run.chat(LONG, **limit)
         row = (await run.calls())[0]
@@ -121,8 +121,9 @@ async def test_the_cap_holds_for_each_choice(start: Start, stream: bool) -> None
 async def test_asking_for_more_can_be_an_error(start: Start, parameter: str) -> None:
     """``on_over_cap: reject`` tells the client, names its parameter, and sends nothing."""
     async with start(**capped(team=20, policy="reject")) as run:
-        refused = await run.chat(LONG, **{parameter: 21})
-        allowed = await run.chat(LONG, **{parameter: 20})
+        more: Config = {parameter: 21}
+        refused = await run.chat(LONG, **more)
+        allowed = await run.chat(LONG, **(more | {parameter: 20}))
         unasked = await run.chat(LONG)
         assert run.heard.requests == 2
     error = refused.json()["error"]

@@ -124,7 +124,7 @@ def test_spend_is_that_of_the_service(commands: Commands) -> None:
         assert [item.pop("group") | item for item in asked] == told, by
     top = commands.rows("report", "top", "--by", "model")
 
-    assert ["gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18"] == [row["model"] for row in top[:2]]
+    assert [row["model"] for row in top[:2]] == ["gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18"]
     spent = sum(nano(call["cost_usd"]) for call in commands.beside.api("/calls")["items"])
     assert spent == sum(nano(row["cost_usd"]) for row in top)
     assert spent == nano(commands.rows("budgets", "list")[0]["spent_usd"])
@@ -142,17 +142,17 @@ def test_a_call_is_that_of_the_service(commands: Commands) -> None:
             text = commands.text("report", "call", call["id"], "--format", form)
             assert call["id"] in text
             assert call["cost_usd"] in text
-    assert 1 == run(["report", "call", "fb-0"])
+    assert run(["report", "call", "fb-0"]) == 1
 
 
 def test_keys_made_here_work_there(commands: Commands) -> None:
     """Made, it works at once; rotated, the new secret does; revoked, none does, within seconds."""
     beside = commands.beside
     secret = commands.text("keys", "create", "app", "--team", "demo").strip()
-    assert 200 == beside.chat(secret).status_code
+    assert beside.chat(secret).status_code == 200
 
     rotated = commands.rows("keys", "rotate", "app")[0]["secret"]
-    assert 200 == beside.chat(rotated).status_code
+    assert beside.chat(rotated).status_code == 200
     beside.service.until(lambda: beside.chat(secret).status_code == 401)
 
     assert beside.api("/keys")["items"] == [
@@ -163,7 +163,7 @@ def test_keys_made_here_work_there(commands: Commands) -> None:
     commands.text("keys", "revoke", "app")
     beside.service.until(lambda: beside.chat(rotated).status_code == 401)
     states = {row["name"]: row["state"] for row in commands.rows("keys", "list")}
-    assert {"demo-key": "active", "app": "revoked"} == states
+    assert states == {"demo-key": "active", "app": "revoked"}
 
 
 def test_an_export_has_every_call(commands: Commands, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_check_finds_the_demo_well(commands: Commands) -> None:
     verdicts = {row["what"]: row["verdict"] for row in commands.forms("check")}
 
     assert "problem" not in verdicts.values()
-    assert "ok" == verdicts["database sqlite:///data/farebox.db"]
+    assert verdicts["database sqlite:///data/farebox.db"] == "ok"
 
 
 def test_commands_at_the_same_time_disturb_nobody(running: Beside) -> None:
@@ -197,6 +197,6 @@ def test_commands_at_the_same_time_disturb_nobody(running: Beside) -> None:
         assert running.chat().status_code == 200
 
     budgets = {b["id"]: b for b in running.api("/budgets")["items"]}
-    assert "7.00" == budgets["team:demo:week"]["limit_usd"]
+    assert budgets["team:demo:week"]["limit_usd"] == "7.00"
     # A budget that comes later counts what was spent in its window before.
     assert budgets["team:demo:week"]["spent_usd"] == budgets["team:demo:month"]["spent_usd"]

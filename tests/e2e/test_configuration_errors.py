@@ -73,9 +73,9 @@ def test_a_wrong_file_is_told_with_place_and_remedy(
 
     done = farebox(command, "--config", str(file), cwd=tmp_path, changes=wrong.variables)
 
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"farebox: {file}:{wrong.line}: ")
-    assert 1 == done.stderr.count("\n")
+    assert done.stderr.count("\n") == 1
     for said in wrong.says:
         assert said in done.stderr
     assert "in-the-file" not in done.stderr
@@ -106,7 +106,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         from_environment = farebox(*arguments, cwd=tmp_path, changes={"FAREBOX_CONFIG": str(file)})
 
         for done in (named, from_environment):
-            assert (2, "") == (done.returncode, done.stdout)
+            assert (done.returncode, done.stdout) == (2, "")
             assert f"{file}: there is no such file" in done.stderr
             assert "--config" in done.stderr
 
@@ -124,7 +124,7 @@ def test_a_wrong_variable_is_told_by_its_name(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert f"environment variable {variable}" in done.stderr
         assert said in done.stderr
-        assert 1 == done.stderr.count("\n")
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_bad_option_is_told(tmp_path: Path) -> None:
@@ -145,11 +145,11 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         for more in ([], ["--workers", "2"], ["--demo"]):
             done = farebox("serve", "--port", port, *more, cwd=tmp_path)
 
-            assert (1, "") == (done.returncode, done.stdout)
+            assert (done.returncode, done.stdout) == (1, "")
             assert f"127.0.0.1:{port}" in done.stderr
             assert "in use" in done.stderr
             assert "--port" in done.stderr
-            assert 1 == done.stderr.count("\n")
+            assert done.stderr.count("\n") == 1
 
 
 def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
     for host in ("203.0.113.1", "no-such-host.invalid"):
         done = farebox("serve", "--port", "0", "--host", host, cwd=tmp_path)
 
-        assert (1, "") == (done.returncode, done.stdout)
+        assert (done.returncode, done.stdout) == (1, "")
         assert host in done.stderr
-        assert 1 == done.stderr.count("\n")
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("more", [[], ["--workers", "2"]])
@@ -196,4 +196,4 @@ def test_a_good_file_is_served(tmp_path: Path) -> None:
     (tmp_path / "farebox.yaml").write_text(GOOD)
     with service(tmp_path) as running:
         assert running.stop() == 0
-    assert "" == running.stderr.read_text()
+    assert running.stderr.read_text() == ""

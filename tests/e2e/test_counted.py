@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.running import KEY, Running, as_billed, as_invoiced, bearer, chat_body
+from tests.e2e.running import KEY, Config, Running, as_billed, as_invoiced, bearer, chat_body
 
 # Each word of it is one token in the models' own vocabulary, and in the simulator's.
 WORDS = "water river morning light garden letter window paper bridge answer number history market"
@@ -47,7 +47,7 @@ async def test_the_cost_of_a_counted_answer_is_in_its_headers_too(run: Running) 
 
 async def test_tool_calls_are_counted(run: Running) -> None:
     """Names and arguments of tool calls are output, too."""
-    body = {"tools": [WEATHER], "stream": True}
+    body: Config = {"tools": [WEATHER], "stream": True}
     await run.chat(WORDS, model="sim-no-usage+tool-calls-2", **body)
     row, line = await run.only_call(), (await run.invoice())[0]
     assert row["usage_source"] == "counted"
@@ -73,7 +73,7 @@ async def test_a_long_conversation_is_counted(run: Running) -> None:
 @pytest.mark.parametrize("asked", [False, True])
 async def test_the_last_usage_wins(run: Running, model: str, asked: bool) -> None:
     """Wherever the provider puts it, and whatever zeros it sends before."""
-    options = {"stream_options": {"include_usage": True}} if asked else {}
+    options: Config = {"stream_options": {"include_usage": True}} if asked else {}
     await run.chat(WORDS, model=model + "+output-tokens-40", stream=True, **options)
     row, line = await run.only_call(), (await run.invoice())[0]
     assert as_billed(row) == as_invoiced(line)
@@ -147,7 +147,7 @@ async def test_the_refusal_is_remembered(run: Running) -> None:
 
 async def test_a_client_that_asks_for_it_itself_gets_the_refusal(run: Running) -> None:
     """Its own option is its own business."""
-    options = {"stream_options": {"include_usage": True}}
+    options: Config = {"stream_options": {"include_usage": True}}
     answer = await run.chat(WORDS, model=REFUSING, stream=True, **options)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "stream_options"

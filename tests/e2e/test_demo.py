@@ -33,7 +33,12 @@ class Demo:
     @property
     def greeting(self) -> str:
         """What it tells the person who started it."""
-        return self.service.until(lambda: re.search(r"(?s).*/admin/docs\n", self.service.stderr.read_text()))[0]
+
+        def whole() -> str:
+            text = self.service.stderr.read_text()
+            return text if text.endswith("/admin/docs\n") else ""
+
+        return self.service.until(whole)
 
     @property
     def key(self) -> str:
@@ -151,9 +156,9 @@ def test_a_budget_set_from_elsewhere_refuses_the_very_next_call(demo: Demo) -> N
     after = demo.chat()
 
     assert done.returncode == 0, done.stderr
-    assert (200, 429) == (before.status_code, after.status_code)
+    assert (before.status_code, after.status_code) == (200, 429)
     error = after.json()["error"]
-    assert ("budget_exceeded", "insufficient_quota") == (error["code"], error["type"])
+    assert (error["code"], error["type"]) == ("budget_exceeded", "insufficient_quota")
     for told in ("'team:demo:day'", "'demo'", "$0.0001", "It resets"):
         assert told in error["message"]
     assert after.headers["x-should-retry"] == "false"
@@ -196,11 +201,16 @@ def test_what_readme_says_works(demo: Demo) -> None:
     block = re.search(r"(?s)```python\n(.*?)```", text)
     assert block
     script = block[1].replace("<the key that `make run` printed>", demo.key)
-    (demo.folder / "readme.py").write_text(script.replace("http://127.0.0.1:8080", demo.service.url))
+    (demo.folder / "readme.py").write_text(
+        script.replace("http://127.0.0.1:8080", demo.service.url)
+    )
     done = demo.shell(f"{sys.executable} readme.py")
     assert done.returncode == 0, done.stderr
     assert re.match(r"0\.0\d+ \w", done.stdout)
-    assert demo.admin("/spend?group_by=user,workflow")[0]["group"] == {"user": "ada", "workflow": "greeting"}
+    assert demo.admin("/spend?group_by=user,workflow")[0]["group"] == {
+        "user": "ada",
+        "workflow": "greeting",
+    }
 
     section = re.search(r"(?s)## Set a budget.*?```console\n(.*?)```", text)
     assert section

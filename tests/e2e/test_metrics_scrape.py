@@ -1,6 +1,6 @@
 """``/metrics`` as Prometheus reads it: its totals are those of the rows, its budgets the ledger's."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe import catalogue
 from tests.e2e.conftest import Start
-from tests.e2e.running import KEY, Running, chat_body, bearer, eventually, nano
+from tests.e2e.running import KEY, Running, bearer, chat_body, eventually, nano
 
 Row = dict[str, Any]
 Page = dict[str, Metric]
@@ -33,16 +33,18 @@ async def scraped(run: Running) -> Page:
 
 def samples(page: Page, name: str, *labels: str) -> dict[tuple[str, ...], float]:
     """Values by these labels, added up over the others."""
-    values: Counter[tuple[str, ...]] = Counter()
+    values: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for sample in (sample for family in page.values() for sample in family.samples):
         if sample.name == name:
             values[tuple(sample.labels[label] for label in labels)] += sample.value
     return {key: value for key, value in values.items() if value}
 
 
-def summed(rows: list[Row], amount: Callable[[Row], float], *names: str) -> dict[tuple[str, ...], float]:
+def summed(
+    rows: list[Row], amount: Callable[[Row], float], *names: str
+) -> dict[tuple[str, ...], float]:
     """The same of the ledger's rows."""
-    values: Counter[tuple[str, ...]] = Counter()
+    values: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for row in rows:
         values[tuple(row[name] for name in names)] += amount(row)
     return {key: value for key, value in values.items() if value}
@@ -110,7 +112,7 @@ async def test_calls_are_those_of_the_rows(rows_and_page: tuple[Running, list[Ro
         page, "farebox_output_capped_total", "source"
     )
     assert summed(capped, one, "output_cap_source")
-    assert {} == samples(page, "farebox_calls_in_flight")
+    assert samples(page, "farebox_calls_in_flight") == {}
     sent = [row for row in rows if row["attempts"]]
     assert len(sent) == sum(samples(page, "farebox_call_duration_seconds_count").values())
 
@@ -147,7 +149,7 @@ async def test_budgets_are_those_of_the_ledger(
     """Limit, spent and held of each budget as the ledger has them at the scrape."""
     run, _, page = rows_and_page
     budgets = (await run.admin("GET", "/budgets"))["items"]
-    assert 3 == len(budgets)
+    assert len(budgets) == 3
     for name in ("limit", "spent", "held", "overdraft"):
         shown = samples(page, f"farebox_budget_{name}_usd", "budget")
         expected = {(b["id"],): nano(b[f"{name}_usd"]) for b in budgets}
@@ -155,7 +157,7 @@ async def test_budgets_are_those_of_the_ledger(
             key: round(value * 1e9) for key, value in shown.items()
         }, name
     (warned,) = samples(page, "farebox_budget_warnings_total", "team").items()
-    assert ("search",) == warned[0]
+    assert warned[0] == ("search",)
     assert warned[1] > 5
 
 
@@ -170,7 +172,7 @@ async def test_what_is_under_way_is_shown(run: Running) -> None:
         await anext(answer.aiter_bytes())
         page = await scraped(run)
 
-        assert {(): 1.0} == samples(page, "farebox_calls_in_flight")
+        assert samples(page, "farebox_calls_in_flight") == {(): 1.0}
         ((_, held),) = samples(page, "farebox_budget_held_usd", "budget").items()
         assert nano((await run.budget())["held_usd"]) == round(held * 1e9) > 0
 
@@ -178,7 +180,7 @@ async def test_what_is_under_way_is_shown(run: Running) -> None:
         return not samples(await scraped(run), "farebox_calls_in_flight")
 
     await eventually(over)
-    assert {} == samples(await scraped(run), "farebox_budget_held_usd", "budget")
+    assert samples(await scraped(run), "farebox_budget_held_usd", "budget") == {}
 
 
 async def test_every_family_is_there_and_labels_are_bounded(
@@ -204,8 +206,8 @@ async def test_calls_of_nobody_are_counted(run: Running) -> None:
         await run.chat(key="fb-sk-guessed")
     page = await scraped(run)
 
-    assert {("invalid_api_key", ""): 3} == samples(page, "farebox_refusals_total", "reason", "team")
-    assert {} == samples(page, "farebox_calls_total")
+    assert samples(page, "farebox_refusals_total", "reason", "team") == {("invalid_api_key", ""): 3}
+    assert samples(page, "farebox_calls_total") == {}
 
 
 async def test_made_up_names_do_not_fill_the_page(run: Running) -> None:
@@ -215,6 +217,6 @@ async def test_made_up_names_do_not_fill_the_page(run: Running) -> None:
         await run.client.get(f"/v1/made-up-{number}", headers=bearer(KEY))
     page = await scraped(run)
 
-    assert 300 == sum(samples(page, "farebox_calls_total").values())
+    assert sum(samples(page, "farebox_calls_total").values()) == 300
     assert len(samples(page, "farebox_calls_total", "model")) < 150
     assert len(samples(page, "farebox_calls_total", "endpoint")) < 10

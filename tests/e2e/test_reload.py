@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from proxy.app import application
 from proxy.app import reload as module
+from proxy.core.errors import ConfigurationError
 from proxy.settings import Settings, load_settings
 from proxy.simulator import create_app
 from proxy.simulator import serve as serve_simulator
@@ -30,14 +32,14 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[ConfigurationError | None]:
     """Each time that the file was read again, with what was wrong with it."""
-    found: list[BaseException | None] = []
+    found: list[ConfigurationError | None] = []
 
     def load(path: Path | None, env: Mapping[str, str]) -> Settings:
         try:
             settings = load_settings(path, env)
-        except BaseException as error:
+        except ConfigurationError as error:
             found.append(error)
             raise
         found.append(None)
@@ -77,7 +79,8 @@ async def until_cap(run: Running, cap: str | None) -> None:
     async def has_it() -> bool:
         answer = await run.chat("Hello")
         assert answer.status_code == 200
-        return answer.headers.get("x-farebox-output-cap") == cap
+        shown: str | None = answer.headers.get("x-farebox-output-cap")
+        return shown == cap
 
     await eventually(has_it)
 
@@ -111,12 +114,16 @@ async def test_limits_change(run: Running, file: File) -> None:
 async def test_a_budget_can_begin_to_refuse(run: Running, file: File) -> None:
     """A limit below what was spent refuses the next call; a higher one lets it through again."""
     for limit, status in ((0, 429), (100, 200)):
-        file.change(lambda d, limit=limit: d["teams"][0]["budgets"][0].update(limit_usd=limit))
+        file.change(partial(_set_limit, limit))
 
         async def so(expected: int = status) -> bool:
             return (await run.chat("Hello")).status_code == expected
 
         await eventually(so)
+
+
+def _set_limit(limit_usd: int, document: Config) -> None:
+    document["teams"][0]["budgets"][0]["limit_usd"] = limit_usd
 
 
 async def test_keys_change(run: Running, file: File) -> None:
@@ -139,10 +146,11 @@ async def test_keys_change(run: Running, file: File) -> None:
     assert (await run.row(call))["team"] == "other"
 
 
-async def test_models_and_upstreams_change(run: Running, file: File) -> None:
+async def test_models_and_upstreams_change(start: Start, file: File) -> None:
     """A name can lead to a provider that was not there before, and the list shows it."""
     second = Heard(create_app())
-    async with serve_simulator(second) as url:
+    models = [{"match": "gpt-*", "upstream": "sim"}]
+    async with serve_simulator(second) as url, start(models=models) as run:
 
         def change(document: Config) -> None:
             document["upstreams"]["more"] = {
@@ -180,7 +188,6 @@ async def test_prices_change(run: Running, file: File) -> None:
 
 async def test_calls_under_way_keep_what_they_began_with(run: Running, file: File) -> None:
     """A stream goes on over a reload, even where its own upstream is another one afterwards."""
-    started = asyncio.Event()
 
     async def stream() -> bytes:
         body: Any = {"model": "sim-event-ms-15+output-tokens-40", "stream": True}
@@ -190,11 +197,10 @@ async def test_calls_under_way_keep_what_they_began_with(run: Running, file: Fil
         async with run.client.stream("POST", path, json=body, headers=bearer(KEY)) as answer:
             async for piece in answer.aiter_raw():
                 came += piece
-                started.set()
         return came
 
     call = asyncio.create_task(stream())
-    await started.wait()
+    await run.upstream_heard(1)
 
     def change(document: Config) -> None:
         document["upstreams"]["sim"]["idle_timeout_s"] = 99  # makes it a new upstream
@@ -220,7 +226,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 async def test_a_broken_file_changes_nothing(
-    run: Running, file: File, reads: list[BaseException | None], text: str
+    run: Running, file: File, reads: list[ConfigurationError | None], text: str
 ) -> None:
     """The last good configuration stays in force, whole; a good file after that is taken."""
     good = file.path.read_text()
@@ -251,7 +257,7 @@ async def test_a_file_that_is_away_for_a_moment_changes_nothing(run: Running, fi
 
 
 async def test_a_change_of_the_modification_time_is_no_change(
-    run: Running, file: File, reads: list[BaseException | None]
+    run: Running, file: File, reads: list[ConfigurationError | None]
 ) -> None:
     """The same words again: nothing is swapped, and connections stay."""
     await run.chat("Hello")

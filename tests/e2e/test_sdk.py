@@ -42,6 +42,7 @@ class Ask:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
+        """What the SDK is called with."""
         prompt = f"Which line goes to the harbour? [[sim: id=fixed,{self.controls}]]"
         return {
             "model": self.model,
@@ -86,7 +87,7 @@ async def chunks(stream: AsyncIterator[Any]) -> list[dict[str, Any]]:
 async def test_the_sdk_gets_through_farebox_what_it_gets_without_it(run: Running, ask: Ask) -> None:
     """Whole, streamed and streamed with usage: the same objects; and each row is the provider's line."""
     arguments = ask.arguments()
-    usage = {"stream": True, "stream_options": {"include_usage": True}}
+    usage: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     async with run.sdk() as here, run.direct_sdk() as there:
         whole = await here.chat.completions.create(**arguments)
         streamed = await chunks(await here.chat.completions.create(**arguments, stream=True))

@@ -120,7 +120,7 @@ async def test_budgets_are_exact_and_metrics_whole_over_both(tmp_path: Path) -> 
         admitted = sum(answer.status_code == 200 for answer in answers)
 
         assert statuses == {200, 429}
-        assert 2 == len(owners)
+        assert len(owners) == 2
         await eventually(lambda: _counted(workers, 100))
         (shown,) = await workers.items("/budgets")
         billed = sum(line.cost_nano for line in workers.simulator.invoice.lines)
@@ -129,11 +129,11 @@ async def test_budgets_are_exact_and_metrics_whole_over_both(tmp_path: Path) -> 
         assert LIMIT - billed < NEEDED
         for _ in range(6):  # whichever worker answers
             page = await scraped(workers)
-            assert 100 == total(page, "farebox_calls_total")
+            assert total(page, "farebox_calls_total") == 100
             assert 100 - admitted == total(page, "farebox_refusals_total")
             assert round(billed / 1e9, 9) == round(total(page, "farebox_cost_usd_total"), 9)
-            assert 0 == total(page, "farebox_calls_in_flight")
-            assert 0.001 == total(page, "farebox_budget_limit_usd")
+            assert total(page, "farebox_calls_in_flight") == 0
+            assert total(page, "farebox_budget_limit_usd") == 0.001
 
 
 async def test_both_follow_the_configuration(tmp_path: Path) -> None:
@@ -145,16 +145,16 @@ async def test_both_follow_the_configuration(tmp_path: Path) -> None:
         await until(lambda: len(workers.service.events("configuration_reloaded")) == 2)
         for _ in range(4):
             answer = await workers.chat()
-            assert "3; source=default" == answer.headers["x-farebox-output-cap"]
+            assert answer.headers["x-farebox-output-cap"] == "3; source=default"
 
         workers.configure(defaults={"max_output_tokens": "many"})
         await until(lambda: len(workers.service.events("configuration_not_reloaded")) == 2)
         for _ in range(4):
             answer = await workers.chat()
-            assert "3; source=default" == answer.headers["x-farebox-output-cap"]
+            assert answer.headers["x-farebox-output-cap"] == "3; source=default"
 
         assert before == workers.pids
-        assert [] == workers.service.events("configuration_needs_restart")
+        assert workers.service.events("configuration_needs_restart") == []
 
 
 async def test_a_worker_that_was_killed_is_replaced_and_its_calls_are_settled(
@@ -171,15 +171,15 @@ async def test_a_worker_that_was_killed_is_replaced_and_its_calls_are_settled(
             await waiting
         await until(lambda: len(workers.pids) == 3)
         rows = await eventually(lambda: _with_outcome(workers, "lost"), within_s=20)
-        assert ["search-key"] == [row["key"] for row in rows]
-        assert [] == workers.rows("SELECT * FROM holds")
+        assert [row["key"] for row in rows] == ["search-key"]
+        assert workers.rows("SELECT * FROM holds") == []
         budget = next(b for b in await workers.items("/budgets") if b["id"] == "team:search:month")
-        assert "0.00" == budget["held_usd"]
+        assert budget["held_usd"] == "0.00"
         calls = await workers.items("/calls")
         assert sum(nano(row["cost_usd"]) for row in calls) == nano(budget["spent_usd"])
         for _ in range(6):
-            assert 200 == (await workers.chat()).status_code
-        assert 1 == len(workers.service.events("worker_died"))
+            assert (await workers.chat()).status_code == 200
+        assert len(workers.service.events("worker_died")) == 1
 
 
 async def test_a_stop_lets_calls_end_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -190,12 +190,12 @@ async def test_a_stop_lets_calls_end_and_leaves_nothing_behind(tmp_path: Path) -
         await until(lambda: len(workers.rows("SELECT 1 FROM holds")) == 8)
         code = await asyncio.to_thread(workers.service.stop)
 
-        assert 0 == code
+        assert code == 0
         for answer in await asyncio.gather(*calls):
             assert answer.text.endswith("data: [DONE]\n\n")
         assert_gone(workers)
-        assert [] == workers.rows("SELECT * FROM holds")
-        assert [("completed", 8)] == workers.rows("SELECT outcome, count(*) FROM calls GROUP BY 1")
+        assert workers.rows("SELECT * FROM holds") == []
+        assert workers.rows("SELECT outcome, count(*) FROM calls GROUP BY 1") == [("completed", 8)]
         assert "Traceback" not in workers.service.stderr.read_text()
 
 
@@ -247,5 +247,3 @@ async def scraped(workers: Workers) -> Page:
 def total(page: Page, name: str) -> float:
     """The sum over all labels."""
     return float(sum(sample.value for sample in page.get(name, [])))
-
-

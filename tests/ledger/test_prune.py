@@ -125,6 +125,23 @@ async def test_a_wrong_carry_would_be_noticed(home: Home, ledger: Any) -> None:
 
 
 @on_both
+async def test_a_budget_made_anew_counts_what_is_kept(home: Home, ledger: Any) -> None:
+    """What its older self carried is gone with it; one with another limit is the same budget."""
+    await ledger.sync_budgets([TOTAL])
+    await settle(ledger, days_ago(200, 0))
+    await prune(home, 90)
+
+    await ledger.sync_budgets([budget(10**13, id="total", window=Window.TOTAL)])
+    assert await _spent(ledger) == {"total": 2_400_000}
+    assert await ledger.verify() == []
+    await ledger.sync_budgets([])
+    await ledger.sync_budgets([TOTAL])
+
+    assert await _spent(ledger) == {"total": 1_200_000}
+    assert await ledger.verify() == []
+
+
+@on_both
 async def test_windows_that_ended_go_and_others_stay(home: Home, ledger: Any) -> None:
     """One that the cut goes through is carried; one that something is held on stays whole."""
     database = home.database()
@@ -177,14 +194,20 @@ def test_the_last_day_stays() -> None:
 @on_both
 async def test_batches_are_cut_anywhere(home: Home, ledger: Any) -> None:
     """Also where more calls than a batch began at the same moment."""
-    await ledger.sync_budgets([TOTAL])
     old = NOON_US - 100 * DAY_US
+    home.clock.now_us = old
+    await ledger.sync_budgets([TOTAL, budget(10**12, id="d", window=Window.DAY)])
+    home.clock.now_us = NOON_US
     await settle(ledger, [answered(3, at_us=old + n // 4) for n in range(21)])
 
-    _, done = await prune(home, 90, batch=3)
+    pruning = Pruning(home.database(), 90 * DAY_S, clock_us=home.clock, batch=3)
+    where, _ = await pruning.plan()
+    done = Pruned()
+    async for step in pruning.run(where):
+        done += step
+        assert await ledger.verify() == []  # at each commit, not only at the end
 
-    assert (done.calls, done.attempts) == (21, 21)
-    assert await ledger.verify() == []
+    assert (done.calls, done.attempts, done.windows) == (21, 21, 1)
 
 
 @on_both

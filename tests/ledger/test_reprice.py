@@ -85,7 +85,7 @@ async def test_every_way_to_look_at_it_shows_the_same_money(home: Home, ledger: 
         assert [row.cost_usd for row in page.items] == ["0.0034"], groups
     detail = await Records(database).call(call.id)
     assert detail is not None
-    assert (detail.call.cost_usd, detail.call.adjusted_usd) == ("0.0034", "0.0022")
+    assert (detail.cost_usd, detail.adjusted_usd) == ("0.0034", "0.0022")
     assert detail.attempt_rows[0].cost_usd == "0.0012"
     [correction] = detail.adjustments
     assert (correction.attempt, correction.amount_usd, correction.reason) == (
@@ -103,7 +103,7 @@ async def test_an_unpriced_call_gets_its_price(home: Home, ledger: Any) -> None:
     """It no longer counts as unpriced; one that nothing gives a price for still does."""
     database = home.database()
     await ledger.sync_budgets([budget(10_000_000)])
-    known = {"price_source": "unpriced", "price_version": "", "charge": ()}
+    known: dict[str, Any] = {"price_source": "unpriced", "price_version": "", "charge": ()}
     other = known | {"model": "private", "model_served": ""}
     await settle(ledger, [answered(0, **known), answered(0, **other)])
 

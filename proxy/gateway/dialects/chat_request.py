@@ -4,19 +4,18 @@ Only what Farebox decides by is checked: the upstream judges the rest, in its ow
 absent, as it does for every provider.
 """
 
-import json
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
-
-import orjson
 
 from proxy.core.errors import InvalidRequest
 from proxy.gateway.dialects import splice
 from proxy.gateway.dialects.base import RequestFacts
-
-Json = dict[str, Any]
+from proxy.gateway.dialects.chat_body import Json, read_body
 
 DEEPEST = 64  # levels of nesting
+_QUICKLY_COUNTED = 4_096  # bytes
 MOST_CHOICES = 128  # n, as OpenAI has it
 _LONGEST_NAME = 512  # characters of a model or user, which become columns of the ledger
 
@@ -84,83 +83,66 @@ def cap_parameter(model: str) -> str:
 
 def inspect(body: bytes) -> RequestFacts:
     """Read a chat request. Raises InvalidRequest, naming the parameter."""
-    document = _parse(body)
-    _refuse_doubtful_names(body, document)
+    document, around = read_body(body)
+    _refuse_doubtful_names(body, around, document)
     model = document.get("model")
     if type(model) is not str or not model:
         raise _wrong("model", "a model's name, as a string", model)
     if len(model) > _LONGEST_NAME or not model.isprintable() or "\ufffd" in model:
         raise InvalidRequest("'model' is not a model's name.", param="model")
-    if type(document.get("messages")) is not list:
-        raise _wrong("messages", "an array of messages", document.get("messages"))
-    _refuse_wrong_types(document)
-    _refuse_depth(document)
+    messages = document.get("messages")
+    if type(messages) is not list:
+        raise _wrong("messages", "an array of messages", messages)
+    if not _TYPES.keys().isdisjoint(document):
+        _refuse_wrong_types(document)
+    plain = _are_plain(messages)
+    if not _is_shallow(around if plain else body):
+        _refuse_depth(document)
     limit, limit_name = _output_limit(document)
     user, metadata = _attribution(document)
+    searches, parameter = _known_by_name(model)
     return RequestFacts(
         model=model,
         stream=document.get("stream") or False,
         output_limit=limit,
-        output_limit_name=limit_name or cap_parameter(model),
+        output_limit_name=limit_name or parameter,
         choices=_choices(document),
-        wants_usage=_wants_usage(body, document),
+        wants_usage=_wants_usage(body, around, document),
         service_tier=document.get("service_tier") or "",
         user=user,
         metadata=metadata,
         has_tools=bool(document.get("tools") or document.get("functions")),
-        unbounded=_unbounded(model, document),
+        unbounded=_unbounded(document, () if plain else messages, searches),
         document=document,
     )
 
 
-def _parse(body: bytes) -> Json:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        document = _parse_lone_surrogates(body, error)
-    if type(document) is not dict:
-        raise InvalidRequest("The body must be a JSON object.")
-    return document
+@lru_cache(maxsize=1024)
+def _known_by_name(model: str) -> tuple[str, str]:
+    """Why a model searches by itself, "" where it does not; and how its output is limited."""
+    searches = f"model {model}" if _SEARCHING_MODEL.search(model) else ""
+    return searches, cap_parameter(model)
 
 
-def _parse_lone_surrogates(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """Half an emoji is what JavaScript makes of a text cut in the wrong place; providers take it.
-
-    It is read as U+FFFD here and goes upstream as it came. What else orjson refuses is refused.
-    """
-    if not body.strip():
-        raise InvalidRequest("The body is empty; it must be a JSON object.") from None
-    if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise InvalidRequest(
-            "The body is not valid JSON: it starts with a byte order mark; send plain UTF-8."
-        ) from None
-    refusal = InvalidRequest(
-        f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-    )
-    if re.search(rb"\\u[dD][89a-fA-F]", body) is None:
-        raise refusal from None
-    try:
-        document = json.loads(body.decode(), parse_constant=_refuse_constant)
-        text = json.dumps(document, ensure_ascii=False)
-        return orjson.loads(
-            text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        )
-    except (ValueError, RecursionError):
-        raise refusal from None
+def _are_plain(messages: list[Any]) -> bool:
+    """Whether messages have nothing but texts: no parts, so neither media nor depth."""
+    for message in messages:
+        if type(message) is not dict or "audio" in message:
+            return False
+        for value in message.values():
+            if type(value) is not str and value is not None:
+                return False
+    return True
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _refuse_doubtful_names(body: bytes, document: Json) -> None:
-    doubtful = splice.spells_letters(body)
+def _refuse_doubtful_names(body: bytes, around: bytes, document: Json) -> None:
+    doubtful = splice.spells_letters(around)
     for name in document:
         quoted = _DECISIVE.get(name)
         if quoted is None:
             if not name.islower() and (ours := name.casefold()) in _DECISIVE:
                 raise InvalidRequest(f"'{name[:64]}' must be written '{ours}'.", param=ours)
-        elif not doubtful and body.rfind(quoted, 0, body.rfind(quoted)) >= 0:
+        elif not doubtful and around.find(quoted) != around.rfind(quoted):
             doubtful = True  # the other may be nested, or a value
     if doubtful:
         _refuse_repeated(splice.members(body), _DECISIVE)
@@ -173,6 +155,11 @@ def _refuse_repeated(found: list[splice.Member], names: Any, prefix: str = "") -
             param = prefix + member.name
             raise InvalidRequest(f"'{param}' is given twice; give it once.", param=param)
         seen.add(member.name)
+
+
+def _is_shallow(text: bytes) -> bool:
+    """Whether there are too few brackets for any depth; looked at only where that is quick."""
+    return len(text) <= _QUICKLY_COUNTED and text.count(b"{") + text.count(b"[") <= DEEPEST
 
 
 def _refuse_depth(document: Json) -> None:
@@ -212,11 +199,11 @@ def _choices(document: Json) -> int:
     return value
 
 
-def _wants_usage(body: bytes, document: Json) -> bool:
+def _wants_usage(body: bytes, around: bytes, document: Json) -> bool:
     options = document.get("stream_options")
     if not options:
         return False
-    if body.find(b'"include_usage"') != body.rfind(b'"include_usage"') or b"\\u00" in body:
+    if around.find(b'"include_usage"') != around.rfind(b'"include_usage"') or b"\\u00" in around:
         span = splice.Object(body).locate(b"stream_options")
         if span:
             found = splice.members(body, span[0])
@@ -242,10 +229,12 @@ def _shown(text: str) -> str:
     return text[:_LONGEST_NAME].replace("\x00", "") if text else ""
 
 
-def _unbounded(model: str, document: Json) -> tuple[str, ...]:
-    reasons = [name for name in _ADDS_INPUT if document.get(name) not in (None, False, [])]
-    if _SEARCHING_MODEL.search(model):
-        reasons.append(f"model {model}")
+def _unbounded(document: Json, messages: Iterable[Any], searches: str) -> tuple[str, ...]:
+    reasons: list[str] = []
+    if not _ADDS_INPUT.isdisjoint(document):
+        reasons += [name for name in _ADDS_INPUT if document.get(name) not in (None, False, [])]
+    if searches:
+        reasons.append(searches)
     if document.get("tools"):
         reasons += _server_tools(document["tools"])
     modalities = document.get("modalities")
@@ -253,7 +242,7 @@ def _unbounded(model: str, document: Json) -> tuple[str, ...]:
         reasons += [f"{m} output" for m in modalities if isinstance(m, str) and m != "text"]
     if document.get("audio") and "audio output" not in reasons:
         reasons.append("audio output")
-    for message in document["messages"]:
+    for message in messages:
         if type(message) is dict:
             if type(message.get("content")) is list:
                 reasons += _media(message["content"])

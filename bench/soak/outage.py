@@ -1,0 +1,46 @@
+"""The database goes away under load, and comes back."""
+
+import asyncio
+from pathlib import Path
+
+from bench.soak.config import STEADY
+from bench.soak.faults import Say
+from bench.soak.plan import Plan
+from bench.soak.soak import Outcome, settle_up, stage, watching
+from bench.soak.traffic import Client, Kind, Tally
+
+_BEFORE_S, _AFTER_S = 1.0, 1.0
+_REFUSED_WITHIN_S = 1.0
+_KINDS = (Kind("json"), Kind("stream", stream=True), Kind("slow", sim="event_ms=20", stream=True))
+
+
+async def outage(plan: Plan, folder: Path, away_s: float, say: Say) -> Outcome:
+    """Stop the database for so long. Calls are plain ones: whatever fails is Farebox's doing."""
+    tally = Tally()
+    async with stage(plan, folder, budgets=[]) as it, watching(it.watch):
+        stop = asyncio.Event()
+        clients = [
+            Client(plan, it.replicas, tally, number, _KINDS, teams=(STEADY,))
+            for number in range(plan.clients)
+        ]
+        async with asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(client.work(stop))
+            await asyncio.sleep(_BEFORE_S)
+            say(f"the database stops for {away_s:g} s")
+            await it.home.restart(away_s)
+            say("it is back")
+            await asyncio.sleep(_AFTER_S)
+            stop.set()
+        return await settle_up(it, tally, {"database away, s": round(away_s)})
+
+
+def failures(outcome: Outcome) -> list[str]:
+    """What must not be: an error where calls are allowed, a slow one where they are refused."""
+    found = outcome.failures()
+    other = set(outcome.tally.answers) - {"200"}
+    if outcome.plan.unavailable == "allow" and other:
+        found.append(f"clients saw {sorted(other)} though calls are allowed")
+    if outcome.slowest_refusal_s >= _REFUSED_WITHIN_S:
+        found.append(f"a refusal took {outcome.slowest_refusal_s:.2f} s")
+    return found
