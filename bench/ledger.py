@@ -1,16 +1,20 @@
 """What the ledger alone costs: processor time, latency and transactions of a hold and its settlement.
 
-``python -m bench.ledger [--url sqlite:///FILE | postgresql://…] [--durability full] [--seconds N]``
-prints one line for each number of calls at once.
+``python -m bench.ledger [--url sqlite:///FILE | postgresql://… | postgres | memory] [--durability full]
+[--seconds N]`` prints one line for each number of calls at once. ``postgres`` starts a server of its
+own, that has each commit on disk before it answers.
 """
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import resource
+import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import uvloop
@@ -28,6 +32,7 @@ from proxy.ledger.postgres import PostgresLedger
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.store import migrate
 from proxy.store.engine import Database
+from tests.postgres import new_server
 
 CALLER = Principal(Key("k1", "search-prod", Team("search", "acme")), user="ann")
 USAGE = Usage(input=900, output=100)
@@ -159,6 +164,23 @@ async def main(url: str, durability: str, seconds: float, at_once: list[int]) ->
     await ledger.stop()
 
 
+@contextlib.contextmanager
+def given(url: str) -> Iterator[str]:
+    """The address of what is to be measured, started where that is needed."""
+    if url == "postgres":
+        server = new_server(durable=True)
+        try:
+            yield f"{server.url}/postgres"
+        finally:
+            server.stop()
+            shutil.rmtree(server.base, ignore_errors=True)
+    elif url:
+        yield url
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/bench.db"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="")
@@ -166,6 +188,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 64, 1000])
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        where = chosen.url or f"sqlite:///{folder}/bench.db"
+    with given(chosen.url) as where:
         uvloop.run(main(where, chosen.durability, chosen.seconds, chosen.at_once))

@@ -35,6 +35,7 @@ class PostgresServer:
     binaries: Path
     port: int
     run_as: dict[str, Any]
+    durable: bool = False  # whether a commit is on disk before it is answered
     process: subprocess.Popen[Any] | None = None
 
     @property
@@ -45,8 +46,10 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command: list[Path | str] = [self.binaries / "postgres", "-D", self.base / "data"]
-        command += ["-h", "127.0.0.1", "-p", str(self.port), "-k", self.base, "-F"]
+        command += ["-h", "127.0.0.1", "-p", str(self.port), "-k", self.base]
         command += ["-c", "max_connections=200"]
+        if not self.durable:
+            command.append("-F")
         with (self.base / "log").open("ab") as log:
             process = subprocess.Popen(command, stderr=log, stdout=log, **self.run_as)
         self.process = process
@@ -102,7 +105,7 @@ def _binaries(base: Path, run_as: dict[str, Any]) -> Path:
     return base / package.name / _SERVER / "bin"
 
 
-def new_server() -> PostgresServer:
+def new_server(*, durable: bool = False) -> PostgresServer:
     """A server of the caller's own, started."""
     base = Path(tempfile.mkdtemp(prefix="farebox-pg-"))
     run_as: dict[str, Any] = {}
@@ -125,7 +128,7 @@ def new_server() -> PostgresServer:
     ]
     initdb += ["-E", "UTF8", "--no-locale", "--no-sync"]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **run_as)
-    server = PostgresServer(base, binaries, _free_port(), run_as)
+    server = PostgresServer(base, binaries, _free_port(), run_as, durable)
     server.start()
     return server
 

@@ -34,7 +34,7 @@ class Place:
 
 def tight_limit_usd(plan: Plan) -> float:
     """What fills up well before the window ends."""
-    return round(0.0004 * max(plan.seconds, 10), 6)
+    return round(0.00012 * max(plan.seconds, 10), 6)
 
 
 def write(plan: Plan, place: Place, database: str, upstream: str, **changes: Any) -> None:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Iterator
 
+from bench.soak.plan import Fault
 from bench.soak.reckoning import UNSEEN, Difference
 from bench.soak.soak import Outcome
 
@@ -57,11 +58,13 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     yield "spool left, bytes", f"{outcome.spool_left:,}", ""
     yield "holds left", f"{outcome.holds_left:,}", f"quiet after {outcome.quiet_after_s:.1f} s"
     yield "totals unlike the sum of their rows", f"{len(outcome.books):,}", ""
-    yield (
-        "slowest call, s",
-        f"{tally.slowest_s:.1f}",
-        (f"slowest refusal for want of the ledger: {outcome.slowest_refusal_s:.2f} s"),
-    )
+    yield "slowest call, s", f"{tally.slowest_s:.1f}", _refusal(outcome)
+
+
+def _refusal(outcome: Outcome) -> str:
+    frozen = Fault.FREEZE in outcome.faults
+    told = f"slowest refusal for want of the ledger: {outcome.slowest_refusal_s:.2f} s"
+    return f"{told}, some of it frozen" if frozen else told
 
 
 def _sum(differences: Iterable[Difference]) -> Difference:

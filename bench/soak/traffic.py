@@ -17,7 +17,7 @@ from bench.soak.machines import Replica
 from bench.soak.plan import Plan
 from bench.soak.raw import RawClient
 
-USERS = 40
+USERS = 20
 _TEAMS = (*["steady"] * 5, *["tight"] * 4, "shrunk")
 _PATIENCE_S = 15.0
 _PAUSES_S = {"no connection": 1.0, "503 ledger_unavailable": 0.4}  # before the next call
@@ -73,7 +73,7 @@ KINDS = (
     Kind("stalls for ever", 2, "stall_after_events=4", stream=True, breaks=True),
     Kind("answers too late", 2, "first_byte_ms=3000", expects=_FAILS),
     Kind("streams too late", 2, "first_byte_ms=3000", stream=True, expects=_FAILS),
-    Kind("too late, two upstreams", 1, "first_byte_ms=3000", expects=_FAILS, body=(("model", "fast"),)),
+    Kind("too late, two upstreams", 3, "first_byte_ms=3000", expects=_FAILS, body=(("model", "fast"),)),
     *(Kind(f"status {n}", 1, f"status={n}", expects=_statuses(n)) for n in (400, 401, 429, 500, 502)),
     Kind("status 503, two upstreams", 2, "status=503", expects=_statuses(503), body=(("model", "fast"),)),
     *(
@@ -163,7 +163,8 @@ class Client:
     def _body(self, kind: Kind, tag: str) -> dict[str, Any]:
         dice = self._dice
         marker = f" [[sim: {kind.sim}]]" if kind.sim else ""
-        prompt = " ".join(dice.choices(_WORDS, k=dice.randrange(40, 200))) + marker
+        words = dice.choices(_WORDS, k=dice.choice((50, 100, 200, 800)))
+        prompt = " ".join(words) + marker
         cap = dice.randrange(60, 160)
         if "output_tokens" not in kind.sim:
             prompt += f" [[sim: output_tokens={dice.randrange(5, cap)}]]"

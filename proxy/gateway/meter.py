@@ -74,10 +74,13 @@ class Meter:
         # Without a status nothing came: either we gave up (and the prompt is billed), or it failed.
         if not (error in _GIVEN_UP if attempt.status is None else _answered(attempt)):
             return EMPTY, UsageSource.NONE
+        output = scanner.count_output()
+        if scanner.scan.error and scanner.scan.finished and not output:
+            return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
         tokens = await self.tokenizer.count_prompt(
             call.dialect.prompt_text(call.facts), call.facts, call.facts.model
         )
-        return Usage(input=tokens, output=scanner.count_output()), UsageSource.COUNTED
+        return Usage(input=tokens, output=output), UsageSource.COUNTED
 
     def _charge(
         self, call: ActiveCall, attempt: Attempt, scan: Scan, usage: Usage, source: UsageSource

@@ -234,6 +234,7 @@ async def test_a_malformed_whole_answer_passes_as_it_is(run: Running, malformed:
     assert (answer.status, answer.whole, answer.body) == (200, True, direct.body)
     if malformed == "error":
         assert (row["outcome"], attempt["error"]) == ("upstream_failed", "server_error")
+        assert (row["usage_source"], row["cost_usd"]) == ("none", "0.00")
     else:
         assert "answer_unreadable" in attempt["flags"]
         assert row["usage_source"] == "counted"

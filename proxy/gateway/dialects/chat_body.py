@@ -32,7 +32,7 @@ def read_body(body: bytes) -> tuple[Json, bytes]:
     """
     if len(body) > _SHORT and (found := _split(body)):
         return found
-    return _parse(body), body
+    return parse(body), body
 
 
 def _split(body: bytes) -> tuple[Json, bytes] | None:
@@ -77,7 +77,8 @@ def _array_end(body: bytes, start: int) -> int:
         return start
 
 
-def _parse(body: bytes) -> Json:
+def parse(body: bytes) -> Json:
+    """The whole body, parsed at once. Raises InvalidRequest."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

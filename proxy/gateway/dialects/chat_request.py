@@ -96,7 +96,8 @@ def inspect(body: bytes) -> RequestFacts:
     if not _TYPES.keys().isdisjoint(document):
         _refuse_wrong_types(document)
     plain = _are_plain(messages)
-    if not _is_shallow(around if plain else body):
+    nested = [v for v in document.values() if type(v) is list or type(v) is dict]
+    if not (plain and len(nested) == 1) and not _is_shallow(around if plain else body):
         _refuse_depth(document)
     limit, limit_name = _output_limit(document)
     user, metadata = _attribution(document)

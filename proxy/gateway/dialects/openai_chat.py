@@ -27,6 +27,8 @@ class OpenAIChat:
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Splice the changes into a body that was inspected; the same object where there are none."""
+        if patch.model is None and patch.output_cap is None and not patch.include_usage:
+            return body
         found = splice.Object(body)
         edits: list[splice.Edit] = []
         added: list[bytes] = []

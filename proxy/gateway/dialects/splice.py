@@ -103,6 +103,8 @@ class Object:
 
 def spells_letters(text: bytes) -> bool:
     r"""Whether a name could be written with escapes, like ``"mod\u0065l"``."""
+    if text.find(b"\\") < 0:  # one byte is found many times faster than two
+        return False
     return text.rfind(b"\\u00") >= 0 and _ESCAPED_LETTER.search(text) is not None
 
 

@@ -5,14 +5,16 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
-from proxy.gateway.dialects.chat_answer import TOO_LARGE, UNREADABLE
+from proxy.gateway.dialects.chat_answer import TOO_LARGE, UNREADABLE, note_plainly
+from proxy.gateway.dialects.chat_scan import note_error, note_flag, note_names, note_usage, parse
 from proxy.gateway.dialects.openai_chat import OpenAIChat
 from tests.gateway.dialects.chunks import USAGE, asked, compact, cut_every, relayed, words
+from tests.gateway.dialects.documents import spelled
 
 
 def answer(*messages: dict[str, Any], **extra: Any) -> dict[str, Any]:
@@ -170,3 +172,53 @@ def test_any_json_is_read(document: Any) -> None:
 
     assert isinstance(document, dict) == scan.finished
     assert watching.count_output() >= 0
+
+
+def read_at_length(body: bytes) -> Scan:
+    """What the whole document says."""
+    scan = Scan()
+    document = parse(body)
+    if document is None:
+        note_flag(scan, UNREADABLE)
+        return scan
+    scan.finished = True
+    note_names(scan, document)
+    note_usage(scan, document)
+    note_error(scan, document)
+    return scan
+
+
+@st.composite
+def _nearly_usual(draw: st.DrawFn) -> bytes:
+    """Answers with something missing, changed, given twice, or broken."""
+    members: list[tuple[str, Any]] = list(answer({"content": "é\n"}).items())
+    unusual: st.SearchStrategy[tuple[str, Any]] = st.tuples(
+        st.sampled_from(["id", "model", "service_tier", "object", "error", "x_groq", "usage", "x"]),
+        st.sampled_from([None, "", "error", 3, {}, [], USAGE, {"usage": USAGE}, {"code": "oops"}]),
+    )
+    members += draw(st.lists(unusual, max_size=2))
+    members = draw(st.permutations(members))[draw(st.sampled_from([0, 0, 0, 1, 2])) :]
+    random = draw(st.randoms(use_true_random=False))
+    pieces = [spelled({name: value}, random)[1:-1] for name, value in members]
+    body = b"{" + b",".join(pieces) + b"}"
+    at = draw(st.integers(0, len(body)))
+    noise = draw(
+        st.sampled_from([b"", b"", b"", b"\xff", b"\xc3", b"\\ud800", b'"', b" ", b"1", b"\n"])
+    )
+    return body[:at] + noise + body[at:]
+
+
+@given(_nearly_usual())
+@settings(max_examples=500)
+def test_the_short_way_notes_what_the_long_way_notes(body: bytes) -> None:
+    """An answer that is not parsed whole says the same; where it could not, it is parsed whole."""
+    scan, _ = scanned(body)
+
+    assert read_at_length(body) == scan
+
+
+def test_the_usual_answer_is_read_the_short_way() -> None:
+    """Also with white space, and texts in any language."""
+    body = json.dumps(answer({"content": "é"}), indent=2, ensure_ascii=False).encode()
+
+    assert note_plainly(Scan(), body)

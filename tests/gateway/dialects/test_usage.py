@@ -1,9 +1,11 @@
 """Usage objects of OpenAI's chat format, into disjoint buckets."""
 
+import json
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.usage import Usage
@@ -14,8 +16,10 @@ from proxy.gateway.dialects.usage import (
     OUTPUT_FROM_TOTAL,
     WRONG_TYPE,
     find_usage,
+    read_plain_usage,
     read_usage,
 )
+from tests.gateway.dialects.documents import spelled
 
 
 def counts(prompt: int, completion: int, total: int | None = None, **more: Any) -> dict[str, Any]:
@@ -278,3 +282,61 @@ def test_usage_is_found_where_providers_put_it(answer: dict[str, Any]) -> None:
 def test_usage_without_a_number_is_none(answer: dict[str, Any]) -> None:
     """Null, empty and zero-filled objects say nothing."""
     assert find_usage(answer) is None
+
+
+_COUNTS = st.integers(-1, 3) | st.sampled_from([None, True, 1.0, 2.5, 10**12, 10**30, "1"])
+
+
+@st.composite
+def _written(draw: st.DrawFn) -> bytes:
+    """Usage objects that are plain, or nearly, with names given twice or in escapes."""
+    prompt, completion = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    plain = counts(prompt, completion, draw(st.just(prompt + completion) | st.integers(0, 6)))
+    members: list[tuple[str, Any]] = list(plain.items())
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        inner = st.sampled_from(
+            ["cached_tokens", "audio_tokens", "reasoning_tokens", "rejected_prediction_tokens", "x"]
+        )
+        details = st.none() | st.dictionaries(inner, _COUNTS | st.just(0), max_size=3)
+        members += [(name, value) for value in draw(st.lists(details, max_size=1))]
+    members += draw(
+        st.lists(st.tuples(st.sampled_from([*plain, "cost", "x"]), _COUNTS), max_size=1)
+    )
+    random = draw(st.randoms(use_true_random=False))
+    pieces = [
+        spelled({name: value}, random)[1:-1] for name, value in draw(st.permutations(members))
+    ]
+    return b"{" + b",".join(pieces) + b"}"
+
+
+@given(_written())
+@settings(max_examples=500)
+def test_read_from_its_bytes_a_usage_is_the_same(raw: bytes) -> None:
+    """What is read without making objects of it is read as it would be with them, or not at all."""
+    plain = read_plain_usage(raw)
+
+    if plain is not None:
+        document = orjson.loads(raw)
+        assert find_usage({"usage": document}) == document
+        assert read_usage(document) == module.Reading(plain)
+
+
+def test_the_usual_usage_is_read_from_its_bytes() -> None:
+    """As OpenAI writes it, indented."""
+    raw = json.dumps(
+        counts(
+            219,
+            17,
+            prompt_tokens_details={"cached_tokens": 100, "audio_tokens": 0},
+            completion_tokens_details={
+                "reasoning_tokens": 7,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        ),
+        indent=2,
+    )
+
+    expected = Usage(input=119, cached_input=100, output=10, reasoning=7)
+    assert expected == read_plain_usage(raw.encode())
