@@ -14,7 +14,6 @@ from proxy.settings import ServerSettings, Settings
 
 _KEEP_ALIVE_S: Final = 75  # longer than the SDKs keep idle connections: the client closes first
 _BACKLOG: Final = 4096
-_HANGS_AFTER_S: Final = 60  # a worker that starts on a busy machine is silent for seconds
 _HEAD_IN_MEMORY: Final = (
     4  # times limits.max_header_bytes: a refused head is read whole, for its key
 )
@@ -77,6 +76,5 @@ def server_config(
         log_config=None,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_worker_healthcheck=_HANGS_AFTER_S,
         timeout_graceful_shutdown=int(settings.server.shutdown_grace_s),
     )

@@ -57,13 +57,15 @@ class _Workers(Multiprocess):
         self.processes = [self._started(listener) for listener in self.sockets]
 
     def keep_subprocess_alive(self) -> None:
-        """Replace who died or hangs; where one could not even start, all stop."""
+        """Replace who died; where one could not even start, all stop.
+
+        None is asked whether it hangs: one that is only slow to start would be killed for it.
+        """
         if self.should_exit.is_set():
             return
         for place, process in enumerate(self.processes):
-            if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+            if process.process.is_alive():
                 continue
-            process.kill()
             process.join()
             if process.exitcode == STARTUP_FAILURE:
                 self.exit_code = 1

@@ -1,8 +1,11 @@
 """A client that leaves: whenever it does, the call has one row, and its hold is closed."""
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
+from array import array
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -163,6 +166,35 @@ async def test_a_large_whole_answer_is_finished_too(start: Start, policy: str) -
         assert await run.settled_cleanly() == line["cost_nano"]
     assert as_billed(row) == as_invoiced(line)
     assert (row["outcome"], row["output_tokens"]) == ("client_left", 1_200_000)
+
+
+@pytest.mark.parametrize("policy", ["drain", "abort"])
+async def test_a_client_that_does_not_read_and_leaves(start: Start, policy: str) -> None:
+    """A call that waits for a slow reader goes on, or ends, when that reader is gone."""
+    async with start(sim={"on_client_leave": policy}) as run:
+        client = await calling(run, model="sim-output-tokens-80000", stream=True)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        raw = client.writer.get_extra_info("socket")
+        sizes = [0]
+
+        async def stuck() -> bool:
+            """What waits in the client's socket does not grow any more."""
+            waiting = array("i", [0])
+            fcntl.ioctl(raw.fileno(), termios.FIONREAD, waiting)
+            sizes.append(waiting[0])
+            return sizes[-1] > 0 and len(sizes) > 40 and len(set(sizes[-40:])) == 1
+
+        await eventually(stuck)
+        assert await run.invoice() == []
+        client.writer.transport.abort()
+        row, line = await one_of_each(run)
+        spent = await run.settled_cleanly()
+    assert row["outcome"] == "client_left"
+    if policy == "drain":
+        assert as_billed(row) == as_invoiced(line)
+        assert (spent, row["output_tokens"]) == (line["cost_nano"], 80_000)
+    else:
+        assert 0 < row["output_tokens"] <= line["completion_tokens"] < 80_000
 
 
 async def test_leaving_after_the_answer_is_no_leaving(run: Running) -> None:

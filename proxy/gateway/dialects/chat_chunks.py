@@ -27,7 +27,7 @@ _ERROR_NULL = re.compile(rb'"error"[ ]*:[ ]*null')
 
 # A delta that holds one string, or nothing: the group is its text, still escaped, with the quote
 # before it. Of any other delta the group is empty.
-_DELTA = re.compile(
+DELTA = re.compile(
     rb'"delta":(?:\{(?:"role":"assistant",)?"content":("[^"\\]*+(?:\\.[^"\\]*+)*+)"'
     rb'(?:,"[a-z_]++":null)*+\})?',
     re.DOTALL,
@@ -120,7 +120,7 @@ def plain_text(block: bytes) -> tuple[str, int] | None:
 
     None where a delta is anything else, or none is there: then each event must be read.
     """
-    found = _DELTA.findall(block)
+    found = DELTA.findall(block)
     if not found:
         return None
     if b"" in found and found.count(b"") != block.count(b'"delta":{}'):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-_WORD_END = re.compile(r"[^\W_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
+_LAST_WORD_END = re.compile(r"(?s).*[^\W_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
 _LOOK_BACK = 512  # characters in which a place to cut is looked for
 _MOST_KEPT = 65_536  # characters of one run that are kept uncounted
 _UNSETTLED = 2  # tokens by which a word in pieces can be more than the whole one
@@ -93,8 +93,5 @@ class OutputCount:
 
 def _last_word_end(text: str) -> int:
     """Where the last word that is surely whole ends; 0 where there is none near the end."""
-    start = max(0, len(text) - _LOOK_BACK)
-    end = 0
-    for match in _WORD_END.finditer(text, start):
-        end = match.end()
-    return end
+    match = _LAST_WORD_END.match(text, max(0, len(text) - _LOOK_BACK))
+    return match.end() if match else 0
