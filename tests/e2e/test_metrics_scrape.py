@@ -169,7 +169,8 @@ async def test_what_is_under_way_is_shown(run: Running) -> None:
         json=chat_body("Hello [[sim: stall_after_events=2]]", stream=True, max_tokens=10),
         headers=bearer(KEY),
     ) as answer:
-        await anext(answer.aiter_bytes())
+        pieces = answer.aiter_bytes()  # kept: with it the connection would be closed
+        await anext(pieces)
         page = await scraped(run)
 
         assert samples(page, "farebox_calls_in_flight") == {(): 1.0}

@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 from proxy.core.tokens import chat_tokens
 from proxy.gateway.dialects import sse
 from proxy.gateway.dialects.base import RequestFacts, Scan, Watch
-from proxy.gateway.dialects.chat_chunks import ChunkReader, event_text, plain_text
+from proxy.gateway.dialects.chat_chunks import ChunkReader
 from proxy.gateway.dialects.chat_ending import ending
+from proxy.gateway.dialects.chat_output import StreamOutput
 from proxy.gateway.dialects.chat_scan import note_flag
-from proxy.gateway.dialects.output_count import OutputCount
+from proxy.gateway.dialects.text_bound import TextBound
 from proxy.gateway.dialects.usage import Json
 from proxy.gateway.dialects.usage_strip import LONGEST_EVENT, UsageStrip
 
@@ -31,8 +32,6 @@ _MOST_KEPT: Final = (
     80 * 1024
 )  # bytes that wait to be read: most answers end before, with their usage
 _LATER = 2_048  # bytes until it is asked again whether the vocabulary is there
-_WORTH_WAITING = 1024  # bytes
-_BEFORE_TEXT = b'"content":"'
 _LONG_EVENT = 4 * 1024  # bytes; while a longer one comes in, it is looked at ever more rarely
 _PER_PIECE = 48  # bytes that a kept piece costs beside its own
 
@@ -41,8 +40,8 @@ class StreamScanner:
     """Scans a stream of chat chunks."""
 
     __slots__ = (
+        "_bound",
         "_cap",
-        "_envelope",
         "_facts",
         "_finished",
         "_kept",
@@ -64,18 +63,18 @@ class StreamScanner:
         self._watch = watch
         self._scan = Scan()
         self._reader = ChunkReader(self._scan)
-        self._output = OutputCount(watch.count)
-        self._strip = UsageStrip() if watch.strip_usage else None
+        self._output = StreamOutput(watch.count, plain=facts.choices == 1)
+        self._strip: UsageStrip | _Silence | None = UsageStrip() if watch.strip_usage else None
         self._cap = _least(_cap(facts, watch.output_cap), watch.paid_output)
         self._kept: list[bytes] = []  # pieces that were not read yet
-        self._kept_bytes = 0
-        self._looked = 0  # how many of them were looked at for how much text they can hold,
-        self._most = 0  # and how much that is
-        self._envelope = b""  # what stands before the text in each event
+        self._kept_bytes = 0  # of those that were looked at for how much text they can hold:
+        self._looked = 0  # so many pieces,
+        self._most = 0  # and so much text at most
+        self._bound = TextBound()
         self._uncounted = b""  # what was read at the end, but not for its text
         self._finished = False
         self.cut = False
-        self._room = self._room_left()
+        self._room = self._room_left()  # bytes that may come until it is looked again
 
     @property
     def scan(self) -> Scan:
@@ -87,14 +86,13 @@ class StreamScanner:
     def feed(self, data: bytes) -> bytes:
         """Pass the bytes on, less what is hidden; past the cap, the end of the answer instead."""
         self._kept.append(data)
-        self._kept_bytes += len(data) + _PER_PIECE
-        if self._kept_bytes > self._room and not self._surely_fits():
+        self._room -= len(data) + _PER_PIECE
+        if self._room < 0 and not self._surely_fits():
             crossing = self._read_kept(len(data))
             if crossing is not None:
                 return self._end_at(crossing, data)
-        if self.cut:
-            return b""
-        return data if self._strip is None else self._strip.feed(data)
+        strip = self._strip
+        return data if strip is None else strip.feed(data)
 
     def finish(self) -> bytes:
         """Read the rest, and give what the strip holds back."""
@@ -119,32 +117,27 @@ class StreamScanner:
             self._read_kept(0)
         rest, self._uncounted = self._uncounted, b""
         if rest:
-            self._count(rest)
+            self._output.add(rest)
         return self._output.tokens()
 
     def _surely_fits(self) -> bool:
-        """Whether what is kept holds less text than tokens are left, however short they are.
-
-        The same words stand before the text in each event. They hold a bare quote, so no text has
-        them: as often as they are there, so many bytes are no text.
-        """
-        if self._cap is None or self.cut or self._kept_bytes > _MOST_KEPT:
-            return False
-        new = b"".join(self._kept[self._looked :])
-        if not self._envelope:
-            at = new.rfind(_BEFORE_TEXT)
-            if at >= 0:
-                self._envelope = new[new.rfind(b"\n", 0, at) + 1 : at + len(_BEFORE_TEXT)]
+        """Whether what is kept holds less text than tokens are left, however short they are."""
+        new = self._kept[self._looked :]
+        fresh = b"".join(new)
         self._looked = len(self._kept)
-        self._most += len(new)
-        if self._envelope:
-            self._most -= new.count(self._envelope) * len(self._envelope)
-        left = self._cap - self._output.at_most - self._most
-        if left < _WORTH_WAITING:
-            if self._watch.ready():
-                return False
-            left = _LATER  # an estimate must not cut an answer that keeps to its cap
-        self._room = min(_MOST_KEPT, self._kept_bytes + left)
+        self._kept_bytes += len(fresh) + _PER_PIECE * len(new)
+        room = _MOST_KEPT - self._kept_bytes
+        if room < 0:
+            return False
+        if self._cap is not None and not self.cut:
+            self._most += self._bound.most(fresh)
+            left = self._cap - self._output.at_most - self._most
+            if left < 0:
+                if self._watch.ready():
+                    return False
+                left = _LATER  # an estimate must not cut an answer that keeps to its cap
+            room = min(room, left)
+        self._room = room
         return True
 
     def _read_kept(self, fresh: int) -> "_Crossing | None":
@@ -156,14 +149,14 @@ class StreamScanner:
             note_flag(self._scan, EVENT_TOO_LONG)
             rest = rest[-3:]  # enough to see where the event ends
         self._kept = [rest] if rest else []
-        self._kept_bytes = len(rest)
-        self._looked = self._most = 0
+        self._kept_bytes = self._looked = self._most = 0
         block = kept[:end]
         crossing = None
         if not self.cut:
             crossing = self._count(block, len(kept) - fresh if fresh else None)
         self._reader.read(block)
         self._room = max(self._room_left(), 2 * len(rest) if len(rest) > _LONG_EVENT else 0)
+        self._room -= len(rest)
         return crossing
 
     def _room_left(self) -> int:
@@ -174,50 +167,17 @@ class StreamScanner:
 
     def _count(self, block: bytes, relayed: int | None = None) -> "_Crossing | None":
         """Count the text of whole events. With ``relayed``, stop at the event that crosses the cap."""
-        cap = None if relayed is None or not self._watch.ready() else self._cap
-        if self._facts.choices == 1 and (plain := plain_text(block)) is not None:
-            text, size = plain
-            if cap is None or self._output.at_most + size <= cap:
-                self._output.add("0.content", text, size)
-                return None
-            self._output.tokens()
-            output = self._output.copy()
-            output.add("0.content", text, size)
-            if output.at_least() <= cap:
-                self._output = output
-                return None
-            half = sse.boundary(block[: len(block) // 2])
-            if half and relayed is not None:
-                # It crosses somewhere in here: in one half or the other.
-                first = self._count(block[:half], relayed)
-                return first or self._count(block[half:], relayed - half)
-        start = 0
-        for event in sse.events(block):
-            if cap is None or relayed is None:
-                self._add(event)
-            elif (crossed := self._add_up_to(event, cap)) is not None:
-                began = start < relayed and self._strip is None
-                if not began:  # nothing of it was relayed: it does not count
-                    self._output = crossed
-                end = start + len(event) if began else start
-                return _Crossing(event, max(0, end - relayed))
-            start += len(event)
-        return None
-
-    def _add(self, event: bytes) -> None:
-        for place, text in event_text(event):
-            self._output.add(place, text)
-
-    def _add_up_to(self, event: bytes, cap: int) -> OutputCount | None:
-        """Count the event; where that is past the cap, the count without it."""
-        before = None
-        for place, text in event_text(event):
-            if before is None and self._output.at_most + 4 * len(text) > cap:
-                before = self._output.copy()
-            self._output.add(place, text)
-        if before is not None and self._output.at_most > cap and self._output.at_least() > cap:
-            return before
-        return None
+        if relayed is None or self._cap is None or not self._watch.ready():
+            self._output.add(block)
+            return None
+        crossed = self._output.add_up_to(block, self._cap)
+        if crossed is None:
+            return None
+        began = crossed.start < relayed and self._strip is None
+        if not began:
+            self._output.take_back(crossed)
+        cut = crossed.end if began else crossed.start
+        return _Crossing(block[crossed.start : crossed.end], max(0, cut - relayed))
 
     def _end_at(self, crossing: "_Crossing", data: bytes) -> bytes:
         """What is left of the answer up to the cap, and an end for it."""
@@ -225,6 +185,7 @@ class StreamScanner:
         if self._strip is not None:
             head = self._strip.feed(head)
         self.cut = self._scan.cut = True
+        self._strip = _Silence()
         self._room = _MOST_KEPT
         usage = self._usage() if self._facts.wants_usage else None
         return head + ending(crossing.event, self._facts.choices, usage)
@@ -260,6 +221,21 @@ def _least(cap: int | None, paid: int | None) -> int | None:
     if cap is None or paid is None:
         return paid if cap is None else cap
     return min(cap, paid)
+
+
+class _Silence:
+    """What the client gets after the end."""
+
+    gave_up = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing."""
+        del data
+        return b""
+
+    def finish(self) -> bytes:
+        """Nothing."""
+        return b""
 
 
 class _Crossing(NamedTuple):

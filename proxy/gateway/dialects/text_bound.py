@@ -27,9 +27,7 @@ class TextBound:
             if not before:
                 return len(data)
         after = self._after
-        return (
-            len(data) - data.count(before) * len(before) - data.count(after) * len(after)
-        )
+        return len(data) - data.count(before) * len(before) - data.count(after) * len(after)
 
     def _learn(self, data: bytes) -> None:
         end = len(data)
