@@ -35,6 +35,7 @@ from proxy.store.engine import Database
 _log = structlog.get_logger("farebox.ledger")
 _SIGNS_A_LEASE = 3
 _SWEEPS_A_LEASE = 2
+_READS_WITHIN_S = 2.0  # a probe, a scrape and a client wait no longer
 
 
 class DatabaseLedger:
@@ -114,7 +115,9 @@ class DatabaseLedger:
     async def ping(self) -> None:
         """Raises LedgerError where the database does not answer."""
         await self.database.run(
-            lambda connection: connection.exec_driver_sql("SELECT 1"), writes=False
+            lambda connection: connection.exec_driver_sql("SELECT 1"),
+            writes=False,
+            within_s=_READS_WITHIN_S,
         )
 
     # The data path
@@ -156,7 +159,9 @@ class DatabaseLedger:
     async def call(self, call_id: str) -> CallRecord | None:
         """One settled call."""
         return await self.database.run(
-            lambda connection: money_rows.read_call(connection, call_id), writes=False
+            lambda connection: money_rows.read_call(connection, call_id),
+            writes=False,
+            within_s=_READS_WITHIN_S,
         )
 
     # Budgets
@@ -214,7 +219,7 @@ class DatabaseLedger:
             totals = money_rows.window_totals(connection, current_starts(stored, now_us))
             return budget_views(stored, totals, now_us)
 
-        return await self.database.run(work, writes=False)
+        return await self.database.run(work, writes=False, within_s=_READS_WITHIN_S)
 
     async def verify(self) -> list[str]:
         """Where the totals differ from the rows they are made of: empty where all is well."""

@@ -77,7 +77,6 @@ class LimitSettings(Section):
 
     max_body_bytes: Bytes = 32 * 2**20
     max_header_bytes: Bytes = 64 * 1024
-    max_json_depth: Count = 64
 
 
 class LoggingSettings(Section):

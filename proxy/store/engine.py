@@ -54,26 +54,38 @@ class Database:
         return url.render_as_string(hide_password=False)
 
     async def fetch(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        within_s: float | None = None,
     ) -> Sequence[RowMapping]:
         """The rows of a query."""
 
         def read(connection: Connection) -> Sequence[RowMapping]:
             return connection.execute(statement, parameters).mappings().all()
 
-        return await self.run(read, writes=False)
+        return await self.run(read, writes=False, within_s=within_s)
 
-    async def run(self, work: Callable[[Connection], T], *, writes: bool = True) -> T:
+    async def run(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        writes: bool = True,
+        within_s: float | None = None,
+    ) -> T:
         """Run ``work`` in one transaction: committed where it returns, rolled back where it raises.
 
         With ``writes=False`` it takes no lock. ``work`` may run again where the database asked for it.
+        ``within_s`` is for callers who can't wait: a server that stands still takes connections, and
+        answers nothing until the time-out of a command. (A file is there, or is not.)
         """
         if self._engine is not None:
             return await asyncio.to_thread(self.run_here, work, writes=writes)
         if self._async_engine is None:
             raise LedgerError("the database is closed")
         with _explained():
-            async with self._async_engine.begin() as connection:
+            async with asyncio.timeout(within_s), self._async_engine.begin() as connection:
                 return await connection.run_sync(work)
 
     def run_here(self, work: Callable[[Connection], T], *, writes: bool = True) -> T:

@@ -25,6 +25,7 @@ LOADED_AT_MOST = 50_000  # keys held in memory; more are looked up one by one
 REMEMBERED_AT_MOST = (
     10_000  # secrets that are no stored key: unknown ones, and accepted provider keys
 )
+_FOUND_WITHIN_S = 0.8  # a call waits for it
 
 
 T = TypeVar("T")
@@ -88,7 +89,9 @@ class KeyStore:
         key = None
         if self._may_be_stored(secret):
             generation = self._generation
-            rows = await self._database.fetch(key_rows.by_digest(digest.hex()))
+            rows = await self._database.fetch(
+                key_rows.by_digest(digest.hex()), within_s=_FOUND_WITHIN_S
+            )
             stored = [key_rows.stored(row) for row in rows]
             if generation == self._generation:  # else a revocation may have come in between
                 self._learn(stored)

@@ -1,13 +1,20 @@
 """Several replicas on one database: budgets are exact together, and an outage of it costs nobody a call."""
 
+import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from httpx import AsyncClient
 
+from bench.soak.config import KEYS, STEADY
 from bench.soak.fits import fits
 from bench.soak.outage import failures, outage
 from bench.soak.plan import Plan
+from bench.soak.soak import stage
+from proxy.store.secret import new_secret
+from tests.e2e.running import bearer
 
 pytestmark = pytest.mark.xdist_group("replicas")  # each keeps every processor busy
 
@@ -39,3 +46,30 @@ async def test_the_database_goes_away_and_comes_back(unavailable: str, tmp_path:
     refused = found.tally.answers["503 ledger_unavailable"]
     assert (refused == 0) == (unavailable == "allow")
     assert found.tally.answers["200"] > 0
+
+
+async def test_nothing_hangs_while_the_database_stands_still(tmp_path: Path) -> None:
+    """It takes connections and answers nothing: a probe, a scrape and a call say so in time."""
+    plan = Plan(database="postgres", replicas=1)
+    chat = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
+    async with stage(plan, tmp_path) as it, AsyncClient(base_url=it.replicas[0].url) as client:
+
+        async def ask(method: str, path: str, key: str = KEYS[STEADY]) -> tuple[str, int, float]:
+            began = time.monotonic()
+            json = chat if method == "POST" else None
+            answer = await client.request(method, path, headers=bearer(key), json=json, timeout=10)
+            return path, answer.status_code, time.monotonic() - began
+
+        pausing = asyncio.create_task(it.home.pause(6))
+        await asyncio.sleep(0.1)
+        seen = [
+            await ask("GET", "/readyz"),
+            await ask("GET", "/metrics"),
+            await ask("POST", "/v1/chat/completions"),
+            await ask("POST", "/v1/chat/completions", new_secret()),
+        ]
+        await pausing
+
+    assert [status for _, status, _ in seen] == [503, 200, 503, 503]
+    limits = (2.5, 2.5, 1.0, 1.0)
+    assert [path for (path, _, took), most in zip(seen, limits, strict=True) if took > most] == []

@@ -16,7 +16,12 @@ def contracts(root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_contract_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_contract_is_kept(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It would disable every logger that there is, for all tests after this one.
+    monkeypatch.setattr("importlinter.cli.logging_config.dictConfig", lambda _: None)
+
     code = lint_imports(config_filename=str(root / "pyproject.toml"), no_cache=True, no_logo=True)
 
     assert code == 0, capsys.readouterr().out

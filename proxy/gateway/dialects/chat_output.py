@@ -1,6 +1,6 @@
 """Counts the output of a stream of chat chunks, and finds the event with which it runs past a cap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from proxy.gateway.dialects import sse
@@ -9,6 +9,8 @@ from proxy.gateway.dialects.output_count import OutputCount
 
 _PLAIN = "0.content"  # where the text of nearly all streams stands
 _FIRST_STRETCH = 4_096  # bytes that are read at first, where the cap may be near
+_FIRST_BYTES_PER_TOKEN = 2  # until it is known; a guess that is too high is tokenized in vain
+_CAUTION = 95  # percent of what likely fits
 
 
 class Crossed(NamedTuple):
@@ -22,12 +24,13 @@ class Crossed(NamedTuple):
 class StreamOutput:
     """The output so far. ``plain``: there is one choice, so that events can be read many at once."""
 
-    __slots__ = ("_output", "_plain", "_settled")
+    __slots__ = ("_bytes", "_output", "_plain", "_tokens")
 
     def __init__(self, count: Callable[[str], int], *, plain: bool) -> None:
         self._output = OutputCount(count)
         self._plain = plain
-        self._settled = True  # what was added is tokenized, as far as it can be
+        self._tokens: int | None = 0  # None: something was added since they were counted
+        self._bytes = 0  # of the text so far, at most
 
     @property
     def at_most(self) -> int:
@@ -36,8 +39,8 @@ class StreamOutput:
 
     def tokens(self) -> int:
         """The tokens so far."""
-        self._settled = True
-        return self._output.tokens()
+        tokens = self._tokens = self._output.tokens()
+        return tokens
 
     def add(self, block: bytes) -> None:
         """Take the text of whole events."""
@@ -45,75 +48,86 @@ class StreamOutput:
         if plain is not None:
             self._add_plain(*plain)
             return
-        self._settled = False
         for event in sse.events(block):
-            for place, text in event_text(event):
-                self._output.add(place, text)
+            self._add_texts(event_text(event))
 
     def add_up_to(self, block: bytes, cap: int) -> Crossed | None:
         """Take the text of whole events up to the one that crosses the cap, which is taken too.
 
-        Stretches that have fewer bytes than tokens are left need no closer look. So each text is
-        tokenized once, and event by event only where the cap is within an event's reach.
+        No event of a stretch crosses the cap that has no more tokens up to its end. So each text is
+        tokenized once, in a few stretches, and event by event only at the very cap.
         """
         at, long = 0, _FIRST_STRETCH
         while at < len(block):
             end = _end_of_events(block, at, long)
             stretch = block[at:end]
             plain = plain_text(stretch) if self._plain else None
-            size = len(stretch) if plain is None else plain[1]
-            crossed = None
-            if plain is not None and self._fits(size, cap):
-                self._add_plain(*plain)
-            else:
-                long = len(stretch) * self._left(cap) // size
+            if plain is None or not self._take(plain, cap):
+                long = len(stretch) // 2
                 if plain is not None and _end_of_events(block, at, long) < end:
                     continue
-                crossed = self._add_each(stretch, cap)
-            if crossed is not None:
-                return Crossed(at + crossed.start, at + crossed.end, crossed.before)
+                crossed = self._take_each(stretch, cap)
+                if crossed is not None:
+                    return Crossed(at + crossed.start, at + crossed.end, crossed.before)
             at = end
-            long = len(stretch) * self._left(cap) // max(size, 1)
+            if at < len(block):
+                long = self._reach(cap, len(stretch), plain[1] if plain else len(stretch))
         return None
 
     def take_back(self, crossed: Crossed) -> None:
         """The event that crossed the cap was not relayed: it does not count."""
-        self._output = crossed.before
+        self._output, self._tokens = crossed.before, None
 
-    def _left(self, cap: int) -> int:
-        """Bytes that surely fit."""
-        return max(0, cap - self._output.at_most)
-
-    def _fits(self, size: int, cap: int) -> bool:
-        if size > self._left(cap) and not self._settled:
+    def _take(self, plain: tuple[str, int], cap: int) -> bool:
+        """Add the text, unless it has too many tokens."""
+        text, size = plain
+        if self._output.at_most + size > cap and self._tokens is None:
             self.tokens()
-        return size <= self._left(cap)
+        if self._output.at_most + size <= cap:
+            self._add_plain(text, size)
+            return True
+        before = self._output.copy(), self._tokens, self._bytes
+        self._add_plain(text, size)
+        if self.tokens() <= cap:
+            return True
+        self._output, self._tokens, self._bytes = before
+        return False
 
-    def _add_plain(self, text: str, size: int) -> None:
-        self._settled = False
-        self._output.add(_PLAIN, text, size)
-
-    def _add_each(self, events: bytes, cap: int) -> Crossed | None:
+    def _take_each(self, events: bytes, cap: int) -> Crossed | None:
         start = 0
         for event in sse.events(events):
-            before = self._add_event(event, cap)
-            if before is not None:
+            texts = list(event_text(event))
+            near = self._output.at_most + sum(4 * len(text) for _, text in texts) > cap
+            before = self._output.copy() if near else None
+            self._add_texts(texts)
+            if before is not None and self._crossed(cap):
                 return Crossed(start, start + len(event), before)
             start += len(event)
         return None
 
-    def _add_event(self, event: bytes, cap: int) -> OutputCount | None:
-        """Take an event; where the output is past the cap with it, the output without it."""
-        output, before = self._output, None
-        self._settled = False
-        for place, text in event_text(event):
-            if before is None and output.at_most + 4 * len(text) > cap:
-                before = output.copy()
-            output.add(place, text)
-        if before is None or output.at_most <= cap:
-            return None
-        self._settled = True
-        return before if output.at_least() > cap else None
+    def _reach(self, cap: int, long: int, size: int) -> int:
+        """How many bytes of the stream likely fit, after so many that had so many of text."""
+        if self._tokens is None and self._output.at_most + size > cap:
+            self.tokens()
+        if self._tokens:
+            left = (cap - self._tokens) * self._bytes * _CAUTION // (self._tokens * 100)
+        else:
+            left = cap * _FIRST_BYTES_PER_TOKEN - self._bytes
+        return long * max(left, 0) // max(size, 1)
+
+    def _add_plain(self, text: str, size: int) -> None:
+        self._tokens = None
+        self._bytes += size
+        self._output.add(_PLAIN, text, size)
+
+    def _add_texts(self, texts: Iterable[tuple[str, str]]) -> None:
+        self._tokens = None
+        for place, text in texts:
+            self._bytes += len(text)
+            self._output.add(place, text)
+
+    def _crossed(self, cap: int) -> bool:
+        return self._output.at_most > cap and self._output.at_least() > cap
 
 
 def _end_of_events(block: bytes, at: int, long: int) -> int:

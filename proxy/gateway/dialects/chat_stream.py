@@ -29,7 +29,7 @@ _OTHER_VOCABULARY = re.compile(
 )
 _OWN_STEPS = ("model ", "server tool ")  # reasons why a request is not bounded
 _MOST_KEPT: Final = (
-    80 * 1024
+    96 * 1024
 )  # bytes that wait to be read: most answers end before, with their usage
 _LATER = 2_048  # bytes until it is asked again whether the vocabulary is there
 _LONG_EVENT = 4 * 1024  # bytes; while a longer one comes in, it is looked at ever more rarely
@@ -44,8 +44,8 @@ class StreamScanner:
         "_cap",
         "_facts",
         "_finished",
+        "_held",
         "_kept",
-        "_kept_bytes",
         "_looked",
         "_most",
         "_output",
@@ -54,6 +54,7 @@ class StreamScanner:
         "_scan",
         "_strip",
         "_uncounted",
+        "_unread",
         "_watch",
         "cut",
     )
@@ -66,10 +67,11 @@ class StreamScanner:
         self._output = StreamOutput(watch.count, plain=facts.choices == 1)
         self._strip: UsageStrip | _Silence | None = UsageStrip() if watch.strip_usage else None
         self._cap = _least(_cap(facts, watch.output_cap), watch.paid_output)
-        self._kept: list[bytes] = []  # pieces that were not read yet
-        self._kept_bytes = 0  # of those that were looked at for how much text they can hold:
-        self._looked = 0  # so many pieces,
-        self._most = 0  # and so much text at most
+        self._kept: list[bytes] = []  # pieces of which the text was not counted yet
+        self._looked = 0  # so many of them were looked at for how much text they can hold:
+        self._most = 0  # so much at most
+        self._unread: list[bytes] = []  # whole events that were counted, and nothing else
+        self._held = 0  # bytes of both, without those that were not looked at
         self._bound = TextBound()
         self._uncounted = b""  # what was read at the end, but not for its text
         self._finished = False
@@ -79,8 +81,7 @@ class StreamScanner:
     @property
     def scan(self) -> Scan:
         """What was learned so far; reads what is kept."""
-        if self._kept:
-            self._read_kept(0)
+        self._read_all()
         return self._scan
 
     def feed(self, data: bytes) -> bytes:
@@ -88,7 +89,7 @@ class StreamScanner:
         self._kept.append(data)
         self._room -= len(data) + _PER_PIECE
         if self._room < 0 and not self._surely_fits():
-            crossing = self._read_kept(len(data))
+            crossing = self._count_kept(len(data))
             if crossing is not None:
                 return self._end_at(crossing, data)
         strip = self._strip
@@ -101,7 +102,8 @@ class StreamScanner:
         self._finished = True
         rest = b"".join(self._kept)
         self._kept.clear()
-        self._reader.read(rest)
+        self._unread.append(rest)
+        self._read()
         if self.cut:
             return b""
         self._uncounted = rest
@@ -113,8 +115,7 @@ class StreamScanner:
 
     def count_output(self) -> int:
         """Tokens of the text relayed so far."""
-        if self._kept:
-            self._read_kept(0)
+        self._read_all()
         rest, self._uncounted = self._uncounted, b""
         if rest:
             self._output.add(rest)
@@ -125,13 +126,15 @@ class StreamScanner:
         new = self._kept[self._looked :]
         fresh = b"".join(new)
         self._looked = len(self._kept)
-        self._kept_bytes += len(fresh) + _PER_PIECE * len(new)
-        room = _MOST_KEPT - self._kept_bytes
+        self._held += len(fresh) + _PER_PIECE * len(new)
+        room = _MOST_KEPT - self._held
         if room < 0:
             return False
         if self._cap is not None and not self.cut:
-            self._most += self._bound.most(fresh)
             left = self._cap - self._output.at_most - self._most
+            most = self._bound.most(fresh, left)
+            self._most += most
+            left -= most
             if left < 0:
                 if self._watch.ready():
                     return False
@@ -140,30 +143,45 @@ class StreamScanner:
         self._room = room
         return True
 
-    def _read_kept(self, fresh: int) -> "_Crossing | None":
-        """Read the whole events of what is kept, of which the last ``fresh`` bytes are not relayed yet."""
+    def _count_kept(self, fresh: int) -> "_Crossing | None":
+        """Count the whole events of what is kept, of which the last ``fresh`` bytes are not relayed yet."""
         kept = b"".join(self._kept)
         end = sse.boundary(kept)
-        rest = kept[end:]
+        block, rest = kept[:end], kept[end:]
         if len(rest) > LONGEST_EVENT:
             note_flag(self._scan, EVENT_TOO_LONG)
             rest = rest[-3:]  # enough to see where the event ends
         self._kept = [rest] if rest else []
-        self._kept_bytes = self._looked = self._most = 0
-        block = kept[:end]
+        self._looked = self._most = 0
         crossing = None
         if not self.cut:
             crossing = self._count(block, len(kept) - fresh if fresh else None)
-        self._reader.read(block)
+        if block:
+            self._unread.append(block)
+        if self._held > _MOST_KEPT or crossing is not None:
+            self._read()
+        self._held = sum(map(len, self._unread))
         self._room = max(self._room_left(), 2 * len(rest) if len(rest) > _LONG_EVENT else 0)
         self._room -= len(rest)
         return crossing
 
+    def _read_all(self) -> None:
+        if self._kept and not self._finished:
+            self._count_kept(0)
+        self._read()
+
+    def _read(self) -> None:
+        """Read what the counted events say."""
+        if self._unread:
+            self._reader.read(b"".join(self._unread))
+            self._unread.clear()
+
     def _room_left(self) -> int:
         """How many bytes may wait: no more than tokens are left, since each token has a byte."""
+        room = _MOST_KEPT - self._held
         if self._cap is None or self.cut:
-            return _MOST_KEPT
-        return min(_MOST_KEPT, max(0, self._cap - self._output.at_most))
+            return room
+        return min(room, max(0, self._cap - self._output.at_most))
 
     def _count(self, block: bytes, relayed: int | None = None) -> "_Crossing | None":
         """Count the text of whole events. With ``relayed``, stop at the event that crosses the cap."""
