@@ -6,7 +6,7 @@ event loop, and what is passed to ``Database.run`` sees SQLAlchemy's plain ``Con
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ class Database:
         self._pool_size = pool_size
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
+        self._bounded: set[asyncio.Task[Any]] = set()  # may outlive who asked
         if self.is_sqlite:
             self._engine = sqlite_engine(self.path, pool_size)
         else:
@@ -85,8 +86,28 @@ class Database:
         if self._async_engine is None:
             raise LedgerError("the database is closed")
         with _explained():
-            async with asyncio.timeout(within_s), self._async_engine.begin() as connection:
-                return await connection.run_sync(work)
+            transaction = _transact(self._async_engine, work)
+            return await (transaction if within_s is None else self._in_time(transaction, within_s))
+
+    async def _in_time(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
+        """What comes of the work. Raises TimeoutError, and leaves it to end by itself.
+
+        To give up a query politely takes the driver seconds where the server does not answer.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._bounded.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            if not (await asyncio.wait((task,), timeout=within_s))[0]:
+                raise TimeoutError(f"no answer within {within_s:g} s")
+            return task.result()
+        finally:
+            task.cancel()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._bounded.discard(task)
+        if not task.cancelled():
+            task.exception()  # it may be that nobody asks for it any more
 
     def run_here(self, work: Callable[[Connection], T], *, writes: bool = True) -> T:
         """The same in this thread, for SQLite only."""
@@ -113,8 +134,15 @@ class Database:
             self._engine.dispose()
             self._engine = None
         if self._async_engine is not None:
+            if self._bounded:
+                await asyncio.wait(self._bounded)
             await self._async_engine.dispose()
             self._async_engine = None
+
+
+async def _transact(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    async with engine.begin() as connection:
+        return await connection.run_sync(work)
 
 
 class _explained:  # noqa: N801 - reads as a word in a with statement

@@ -275,7 +275,7 @@ async def test_a_call_that_went_meanwhile_is_left_out(home: Home, ledger: Any) -
             await database.run(lambda c: (c.execute(delete(attempts)), c.execute(delete(calls))))
         return await real_run(work, writes=writes)
 
-    run_database.run = prune_first  # type: ignore[method-assign]
+    run_database.run = prune_first  # type: ignore[method-assign, assignment]
     run = await reprice(run_database, DEARER)
 
     assert run.tally.total.changed == 0

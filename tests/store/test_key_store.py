@@ -119,8 +119,8 @@ async def test_a_key_revoked_while_it_was_looked_up_does_not_stay(
     finder._known, finder._stored = {}, []  # as if it had never been loaded
     fetch, answered, go_on = database.fetch, asyncio.Event(), asyncio.Event()
 
-    async def slow(*arguments: Any) -> Any:
-        rows = await fetch(*arguments)
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        rows = await fetch(*arguments, **options)
         answered.set()
         await go_on.wait()
         return rows
@@ -197,7 +197,7 @@ async def test_every_change_leaves_a_line_in_the_audit(database: Database, store
 class Down:
     """A database that does not answer."""
 
-    async def fetch(self, *_: Any) -> Any:
+    async def fetch(self, *_: Any, **__: Any) -> Any:
         """No answer."""
         raise LedgerError("down")
 

@@ -64,7 +64,7 @@ class ChunkReader:
 
     def _read_names(self, block: bytes) -> None:
         start = 0
-        while (end := sse.first_boundary(block, start)) and not self._named:
+        while (end := block.find(b"\n\n", start) + 2) > 1 and not self._named:
             chunk = parse(sse.payload(block[start:end]))
             if chunk is not None:
                 note_names(self.scan, chunk)
@@ -125,7 +125,11 @@ def plain_text(block: bytes) -> tuple[str, int] | None:
         return None
     if b"" in found and found.count(b"") != block.count(b'"delta":{}'):
         return None
-    escaped = b"".join([text[1:] for text in found])
+    joined = b"".join(found)
+    if joined.find(b"\\") < 0:
+        escaped = joined.replace(b'"', b"")
+    else:
+        escaped = b"".join([text[1:] for text in found])
     try:
         return orjson.loads(b'"' + escaped + b'"'), len(escaped)
     except orjson.JSONDecodeError:

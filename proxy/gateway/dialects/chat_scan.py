@@ -13,6 +13,8 @@ _NO_WORD = re.compile(r"[^a-z0-9_.-]+")
 
 def parse(data: bytes) -> Json | None:
     """The object in these bytes; None where there is none."""
+    if data == b"[DONE]":
+        return None
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -59,6 +59,8 @@ def lines(event: bytes) -> list[bytes]:
 
 def payload(event: bytes) -> bytes:
     """What the event carries: its data lines, joined by LF. Comments and other fields are left out."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return event[6:-2]  # one line, as nearly always
     data = [line[5:] for line in lines(event) if line.startswith(b"data:")]
     if len(data) == 1:
         return data[0].removeprefix(b" ")

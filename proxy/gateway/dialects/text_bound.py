@@ -5,7 +5,7 @@ from typing import Final
 from proxy.gateway.dialects.chat_chunks import DELTA
 
 _OBFUSCATION = b'"obfuscation":"'  # OpenAI's: each event has another
-_LONG, _SAMPLE = 16_384, 4_096  # bytes
+_LONG, _SAMPLE = 32_768, 8_192  # bytes
 MANY: Final = 1 << 62
 _MOST_TRIED = 4  # events in which the frame is looked for; the last ones have no text
 
@@ -25,7 +25,7 @@ class TextBound:
     def most(self, data: bytes, enough: int = MANY) -> int:
         """No less than the bytes of text in the data; no close look where that is likely ``enough``."""
         if len(data) > _LONG:
-            sample = self.most(data[:_SAMPLE])
+            sample = self.most(data[_SAMPLE : 2 * _SAMPLE])
             if sample * len(data) > 2 * enough * _SAMPLE:
                 return len(data)
         before = self._before
@@ -43,15 +43,15 @@ class TextBound:
         at = len(data)
         for _ in range(_MOST_TRIED):
             at = data.rfind(b'"delta":{', 0, at)
-            stop = data.find(b"\n", at) + 1
+            stop = data.find(b"\n\n", at) + 2
             if at < 0:
                 return False
             text = DELTA.match(data, at)
-            if not stop or text is None or not text[1]:
+            if stop == 1 or text is None or not text[1]:
                 continue
             start = data.rfind(b"\n", 0, at) + 1
             event = data[start:stop]
-            if event.count(b'"delta"') > 1 or b"\r" in event:
+            if event.count(b'"delta"') > 1 or event.count(b"\n") > 2 or b"\r" in event:  # noqa: PLR2004
                 return False
             after = data[text.end(1) : stop]
             varies = after.find(_OBFUSCATION)

@@ -18,6 +18,8 @@ LONGEST_EVENT: Final = 1024 * 1024  # bytes; a longer one goes through unread
 _REST = rb'(?=(?:,[ ]?"[^"\\\n]*+":[ ]?(?:"[^"\\\n]*+"|[-+.\w]++))*+\}(?>\r\n|\n|\r){2})'
 _NULL = re.compile(rb',"usage":null' + _REST)
 _SPACED_NULL = re.compile(rb', "usage": null' + _REST)
+_LAST_NULL = b',"usage":null}\n\n'
+_NULL_BETWEEN = b',"usage":null}\n\ndata: '
 _ONE_LINE = re.compile(rb"[\r\n]*+data: [^\r\n]++[\r\n]++")
 
 # What a chunk says about the stream and not about the answer. llama.cpp puts timings there.
@@ -56,6 +58,11 @@ class UsageStrip:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of the events that are whole now, less what is hidden."""
+        if data.endswith(_LAST_NULL) and not self._held and not self._glue:
+            visible = _usual(data)
+            if visible is not None:
+                self._dropped = False
+                return visible
         if self._held:
             if self._held_bytes < LONGEST_EVENT and not sse.boundary(self._edge + data):
                 return self._hold(data)
@@ -92,17 +99,36 @@ class UsageStrip:
 
     def _visible(self, whole: bytes) -> bytes:
         """The whole events, less what is hidden."""
-        if b"\r" in whole:
+        if whole.find(b"\r") >= 0:
             return self._visible_one_by_one(whole)
-        if whole.rfind(b'"usage"') < 0:
-            self._dropped = False
-            return whole
-        if _is_one_line_each(whole):
-            whole = _cut_nulls(whole)
-            if whole.rfind(b'"usage"') < 0:
-                self._dropped = False
-                return whole
-        return self._visible_one_by_one(whole)
+        if whole.rfind(b'"usage"') >= 0:
+            found = _without_nulls(whole)
+            if found is None:
+                return self._visible_one_by_one(whole)
+            whole = found
+            if whole.rfind(b'"usage"') >= 0:
+                return self._visible_where_it_is(whole)
+        self._dropped = False
+        return whole
+
+    def _visible_where_it_is(self, whole: bytes) -> bytes:
+        """The same, looking only at the events that have usage, from the last on: there are few."""
+        out: list[bytes] = []
+        end = len(whole)
+        self._dropped = False
+        while (at := whole.rfind(b'"usage"', 0, end)) >= 0:
+            start = whole.rfind(b"\n\n", 0, at) + 2
+            start = 0 if start == 1 else start  # there is none before it
+            stop = whole.index(b"\n\n", at) + 2
+            event = whole[start:stop]
+            visible = _visible_event(event)
+            if stop == len(whole):
+                self._dropped = visible is not event and not visible.strip(b"\r\n")
+            out += (whole[stop:end], visible)
+            end = start
+        out.append(whole[:end])
+        out.reverse()
+        return b"".join(out)
 
     def _visible_one_by_one(self, whole: bytes) -> bytes:
         out = []
@@ -130,17 +156,38 @@ def _visible_event(event: bytes) -> bytes:
     return event[: len(event) - len(event.lstrip(b"\r\n"))]  # empty lines before it stay
 
 
-def _is_one_line_each(events: bytes) -> bool:
-    """Whether each event is one data line."""
-    found = events.count(b"\n")
+def _usual(event: bytes) -> bytes | None:
+    """One event of one line with ``"usage":null`` at its end, without that; None for anything else."""
+    if event.find(b"\n") != len(event) - 2 or not event.startswith(b"data: "):
+        return None
+    visible = event[: -len(_LAST_NULL)] + b"}\n\n"
+    return visible if visible.rfind(b'"usage"') < 0 and event.find(b"\r") < 0 else None
+
+
+def _without_nulls(events: bytes) -> bytes | None:
+    """The events without ``"usage":null``; None where they are not one data line each.
+
+    It stands last in nearly all chunks that have it, and there is found without looking at the rest.
+    """
     if not events.startswith(b"data: "):
-        return False
-    return found == 2 or found == 2 + 2 * events.count(b"\n\ndata: ")  # noqa: PLR2004 - counts only where it must
+        return None
+    if events.find(b"\n") == len(events) - 2:  # one event
+        return _cut_nulls(events)
+    parts = events.split(_NULL_BETWEEN)
+    odd = b"".join([part for part in parts if b"\n" in part])
+    if odd.count(b"\n") != 2 + 2 * odd.count(b"\n\ndata: "):
+        return None
+    if parts[-1].endswith(_LAST_NULL):
+        parts[-1] = parts[-1][: -len(_LAST_NULL)] + b"}\n\n"
+    return _cut_nulls(b"}\n\ndata: ".join(parts))
 
 
 def _cut_nulls(events: bytes) -> bytes:
-    events = _NULL.sub(b"", events)
-    return _SPACED_NULL.sub(b"", events) if events.rfind(b'"usage"') >= 0 else events
+    if events.rfind(b',"usage":null') >= 0:
+        events = _NULL.sub(b"", events)
+    if events.rfind(b', "usage": null') >= 0:
+        events = _SPACED_NULL.sub(b"", events)
+    return events
 
 
 def _without_null(event: bytes, data: bytes) -> bytes:

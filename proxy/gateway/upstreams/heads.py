@@ -8,14 +8,18 @@ import re
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from proxy.core.errors import UpstreamFailed
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest
 from proxy.gateway.upstreams.origin import Origin
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _IN_TARGET = bytes(range(0x21, 0x7F))
-_IN_LINES = b"\t\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-_MEMO_SIZE = 512  # names come from clients: remember the usual ones, not all
+_IN_LINES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_MEMO_SIZE = 512  # names and paths come from clients: remember the usual ones, not all
+_LONGEST_PATH = 128
+_USUAL_METHODS = frozenset((b"POST", b"GET"))
 _MOST_DIGITS = 18  # of a content-length: below 2**63
 
 TOO_LONG = "The body is longer than its content-length."
@@ -57,20 +61,21 @@ class CheckedRequest(NamedTuple):
     """A request that may be sent."""
 
     target: bytes  # with the base URL's prefix
-    lines: list[bytes]  # b"name: value", as handed in
+    lines: bytes  # name: value, as handed in, with line ends between them
     has_host: bool
     declared: int | None  # the content-length handed in
     length: int | None  # what to send: None is chunked
 
 
 class RequestRules:
-    """Checks requests for one origin; knows the header names it has seen."""
+    """Checks requests for one origin; knows the header names and the paths it has seen."""
 
-    __slots__ = ("_kinds", "_origin")
+    __slots__ = ("_kinds", "_origin", "_paths")
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._kinds = dict(_REQUEST_KINDS)
+        self._paths: dict[bytes, bytes] = {}  # with the base URL's prefix
 
     def check(self, request: UpstreamRequest) -> CheckedRequest:
         """The request's parts. Raises UpstreamFailed (not sent), never showing a value.
@@ -94,10 +99,12 @@ class RequestRules:
                 else:
                     declared = _declared(value, declared)
             lines.append(name + b": " + value)
-        _check_lines(lines)
-        target = self._target(request)
+        block = _checked_block(lines)
+        if request.method not in _USUAL_METHODS:
+            _check_method(request.method)
+        target = self._paths.get(request.target) or self._target(request.target)
         length = _body_length(request.body, declared)
-        return CheckedRequest(target, lines, has_host, declared, length)
+        return CheckedRequest(target, block, has_host, declared, length)
 
     def write(self, request: UpstreamRequest) -> tuple[bytes, int | None]:
         """The whole head as bytes, and the body's length (None: chunked). Raises like ``check``."""
@@ -105,7 +112,8 @@ class RequestRules:
         parts = [request.method + b" " + target + b" HTTP/1.1"]
         if not has_host:
             parts.append(b"host: " + self._origin.authority)
-        parts += lines
+        if lines:
+            parts.append(lines)
         if length is None:
             parts.append(b"transfer-encoding: chunked")
         elif declared is None and needs_length(request.method, length):
@@ -121,18 +129,19 @@ class RequestRules:
             self._kinds[name] = kind
         return kind
 
-    def _target(self, request: UpstreamRequest) -> bytes:
-        if not _TOKEN.fullmatch(request.method) or request.method == b"CONNECT":
-            raise _not_sent(f"{_shown(request.method)} is no method to forward")
-        below = request.target
+    def _target(self, below: bytes) -> bytes:
         if below.translate(None, _IN_TARGET) or b"#" in below:
             raise _not_sent("the target holds a character that must be percent-encoded")
         if below and below[0] not in b"/?":
             raise _not_sent("the target does not begin with a slash")
-        return self._origin.target(below)
+        target = self._origin.target(below)
+        short = len(below) <= _LONGEST_PATH and b"?" not in below  # a query may hold a secret
+        if short and len(self._paths) < _MEMO_SIZE:
+            self._paths[below] = target
+        return target
 
 
-class AnswerHead(NamedTuple):
+class AnswerHead(Struct, frozen=True):
     """The headers of an answer, and what they say about its body."""
 
     headers: Headers  # end to end, names in lower case
@@ -155,26 +164,26 @@ def read_answer_head(raw: Headers) -> AnswerHead:
     length: int | None = None
     chunked = False
     connection = _NO_TOKENS
-    for raw_name, value in raw:
-        name = raw_name.lower()
+    for header in raw:
+        name, value = header
+        if not name.islower():
+            name = name.lower()
+            header = name, value  # noqa: PLW2901 - the same one, as it is passed on
         kind = _ANSWER_KINDS.get(name)
         if kind is None:
-            headers.append((name, value))
+            headers.append(header)
         elif kind == _LENGTH:
             if length is not None:
                 raise malformed("more than one content-length")
             length = _number(value.strip(b" \t"))
-            headers.append((name, value))
+            headers.append(header)
         elif kind == _CODING:
-            if chunked or value.strip(b" \t").lower() != b"chunked":
-                raise malformed("a transfer-encoding other than chunked")
-            chunked = True
+            chunked = _is_chunked(value, again=chunked)
         elif kind == _CONNECTION:
             connection |= _tokens(value)
     if chunked and length is not None:
         raise malformed("transfer-encoding together with content-length")
-    named = connection - _STATES
-    if named:
+    if connection and (named := connection - _STATES):
         headers = [header for header in headers if header[0] not in named]
     return AnswerHead(headers, length, chunked, connection)
 
@@ -205,10 +214,23 @@ def _declared(value: bytes, before: int | None) -> int:
     return int(value)
 
 
-def _check_lines(lines: list[bytes]) -> None:
-    block = b"\n".join(lines)
-    if block.translate(None, _IN_LINES) or block.count(b"\n") != max(len(lines) - 1, 0):
+def _check_method(method: bytes) -> None:
+    if not _TOKEN.fullmatch(method) or method == b"CONNECT":
+        raise _not_sent(f"{_shown(method)} is no method to forward")
+
+
+def _checked_block(lines: list[bytes]) -> bytes:
+    """The lines with line ends between them, which are the only control characters there."""
+    block = b"\r\n".join(lines)
+    if block.translate(None, _IN_LINES) != b"\r\n" * max(len(lines) - 1, 0):
         raise _not_sent("a header value holds a control character")
+    return block
+
+
+def _is_chunked(value: bytes, *, again: bool) -> bool:
+    if again or value.strip(b" \t").lower() != b"chunked":
+        raise malformed("a transfer-encoding other than chunked")
+    return True
 
 
 def _number(value: bytes) -> int:

@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.base import Scanner
+from proxy.gateway.dialects.chat_chunks import event_text
+from proxy.gateway.dialects.output_count import OutputCount
 from proxy.gateway.dialects.sse import events, payload
+from proxy.gateway.dialects.text_bound import TextBound
 from tests.gateway.dialects.chunks import (
     DONE,
     USAGE,
@@ -264,3 +267,87 @@ def test_tokens_are_only_counted_where_the_cap_could_be_near() -> None:
         scanner.feed(piece)
     assert sum(map(len, counted)) < 3 * 3 * 4_500
     assert not scanner.cut
+
+
+_TEXT = st.sampled_from(
+    [" a", "bc", ".", " ", "\n", "的", " 12", '"', "é", "", " longer words here"]
+)
+_DELTAS: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    *[st.fixed_dictionaries({"content": _TEXT})] * 6,
+    st.fixed_dictionaries({"role": st.just("assistant"), "content": _TEXT}),
+    st.fixed_dictionaries({"content": st.none(), "reasoning_content": _TEXT}),
+    st.fixed_dictionaries({"reasoning_content": _TEXT, "content": _TEXT}),
+    st.just({}),
+)
+
+
+@st.composite
+def _streams(draw: st.DrawFn) -> list[bytes]:
+    """Streams that are plain for most of the time, in a frame of one kind or another."""
+    extra: dict[str, Any] = draw(st.sampled_from([{}, {"usage": None}, {"obfuscation": "x"}]))
+    deltas = draw(st.lists(_DELTAS, min_size=1, max_size=60))
+    repeat = draw(st.integers(1, 5))
+    return [
+        event(
+            chunk(
+                {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None},
+                **{name: value and value * (i % 3) for name, value in extra.items()},
+            )
+        )
+        for i, delta in enumerate(deltas * repeat)
+    ]
+
+
+def cut_event_by_event(stream: list[bytes], cap: int) -> int:
+    """How many events fit, by looking at each."""
+    output = OutputCount(pretokens)
+    for i, one in enumerate(stream):
+        for place, text in event_text(one):
+            output.add(place, text)
+        if output.at_least() > cap:
+            return i
+    return len(stream)
+
+
+@given(_streams(), st.integers(0, 150), st.lists(st.integers(1, 40), min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_the_cut_is_where_looking_at_each_event_puts_it(
+    stream: list[bytes], cap: int, batches: list[int]
+) -> None:
+    """However many come at once: what is skipped or counted in one go can't hide the crossing."""
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(stream):
+        many = batches[len(pieces) % len(batches)]
+        pieces.append(b"".join(stream[at : at + many]))
+        at += many
+    scanner = stream_scanner(cap=cap, count=pretokens)
+
+    out, _ = run(scanner, pieces)
+
+    fits = cut_event_by_event(stream, cap)
+    assert (fits < len(stream)) == scanner.cut
+    assert out.startswith(b"".join(stream[:fits]))
+    assert len(per_event(out)) == (fits + 2 if scanner.cut else len(stream))
+
+
+@given(_streams(), st.integers(0, 400), st.integers(1, 3000))
+def test_the_bound_of_a_text_is_never_too_low(stream: list[bytes], start: int, size: int) -> None:
+    """Whatever was learned from the pieces before, and wherever a piece begins and ends."""
+    bound = TextBound()
+    for piece in cut_every(b"".join(stream)[start:], size):
+        texts = [text for one in events(piece) for _, text in event_text(one)]
+
+        assert len("".join(texts).encode()) <= bound.most(piece)
+
+
+def test_the_bound_of_a_text_is_close() -> None:
+    """Else it would be of no use."""
+    for extra in ({}, {"usage": None}):
+        assert TextBound().most(story(1000, **extra)) <= 3 * 1000 + 100
+
+
+def test_a_long_text_is_not_looked_at_closely() -> None:
+    text = story(1000)
+
+    assert TextBound().most(text, enough=100) == len(text)
