@@ -74,12 +74,14 @@ class Meter:
         # Without a status nothing came: either we gave up (and the prompt is billed), or it failed.
         if not (error in _GIVEN_UP if attempt.status is None else _answered(attempt)):
             return EMPTY, UsageSource.NONE
-        output = scanner.count_output()
-        if scanner.scan.error and scanner.scan.finished and not output:
-            return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
+        # First the prompt: that waits for the vocabulary where it is not there yet, and without one the
+        # output would be estimated.
         tokens = await self.tokenizer.count_prompt(
             call.dialect.prompt_text(call.facts), call.facts, call.facts.model
         )
+        output = scanner.count_output()
+        if scanner.scan.error and scanner.scan.finished and not output:
+            return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
         return Usage(input=tokens, output=output), UsageSource.COUNTED
 
     def _charge(

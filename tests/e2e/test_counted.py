@@ -169,3 +169,13 @@ async def test_an_upstream_that_is_known_not_to_take_it_is_not_asked(start: Star
     assert "stream_options" not in run.heard.bodies[0]
     assert as_billed(row) == as_invoiced(line)
     assert row["usage_source"] == "counted"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_first_call_of_a_process_is_counted_too(run: Running, stream: bool) -> None:
+    """Its vocabulary is not loaded yet: what is billed waits for it, and is no estimate."""
+    prompt = "water river " * 50 + "[[sim: no_usage, output_tokens=25]]"
+    await run.chat(prompt, stream=stream, max_completion_tokens=30)
+    row = await run.only_call()
+
+    assert (row["output_tokens"], row["usage_source"]) == (25, "counted")
