@@ -26,10 +26,13 @@ class Application:
         config_path: Path | None = None,
         metrics_folder: Path | None = None,
         environment: dict[str, str] | None = None,
+        owns_process: bool = False,
     ) -> None:
+        """``owns_process``: nothing else lives here, so that the garbage collector may be set for it."""
         self.house = House(settings, metrics_folder=metrics_folder)
         self.failure: FareboxError | None = None  # why it did not start
         self._config_path = config_path
+        self._owns_process = owns_process
         self._environment = environment or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +62,8 @@ class Application:
         if self._config_path is not None:
             path, environment = self._config_path, self._environment
             self.house.follow(path, lambda: load_settings(path, environment))
-        _spare_the_collector()
+        if self._owns_process:
+            _spare_the_collector()
         server = self.house.settings.server
         _log.info(
             "started",

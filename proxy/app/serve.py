@@ -41,6 +41,7 @@ async def _serve_here(
             complete,
             config_path=None if in_demo else config_path,
             environment=environment(complete),
+            owns_process=True,
         )
         server = _Server(server_config(app, complete), greet)
         try:

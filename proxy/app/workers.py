@@ -101,6 +101,7 @@ def create_worker() -> Application:
         config_path=path,
         metrics_folder=Path(variables[_METRICS_FOLDER]),
         environment=variables,
+        owns_process=True,
     )
 
 

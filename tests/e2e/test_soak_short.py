@@ -41,8 +41,8 @@ async def test_the_books_agree_after_all_kinds_of_trouble(database: str, tmp_pat
     found = await soak(plan, tmp_path, lambda _: None)
 
     assert found.failures() == [], table(found)
-    assert found.reckoning.attempts > 20
-    assert sum(found.faults.values()) >= 3
+    assert found.reckoning.attempts > 5
+    assert sum(found.faults.values()) >= 2
 
 
 # What the comparison sees

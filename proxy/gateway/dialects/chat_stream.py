@@ -28,9 +28,7 @@ _OTHER_VOCABULARY = re.compile(
     re.IGNORECASE,
 )
 _OWN_STEPS = ("model ", "server tool ")  # reasons why a request is not bounded
-_MOST_KEPT: Final = (
-    96 * 1024
-)  # bytes that wait to be read: most answers end before, with their usage
+_MOST_KEPT: Final = 96 * 1024  # bytes that wait to be read: most answers end before, with usage
 _LATER = 2_048  # bytes until it is asked again whether the vocabulary is there
 _LONG_EVENT = 4 * 1024  # bytes; while a longer one comes in, it is looked at ever more rarely
 _PER_PIECE = 48  # bytes that a kept piece costs beside its own
