@@ -39,8 +39,8 @@ soak: $(READY)  ## hurt everything at random for a minute, then compare the ledg
 	$(BIN)/python -m bench.soak
 
 lock:           ## refresh the three lock files from pyproject.toml (needs uv: pip install uv)
-	$(COMPILE) pyproject.toml --group dev -o requirements.lock
-	$(COMPILE) pyproject.toml -c requirements.lock -o requirements.run.lock
+	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements.lock
+	$(COMPILE) pyproject.toml --extra bedrock --extra otel -c requirements.lock -o requirements.run.lock
 	$(COMPILE) --group build -c requirements.lock -o requirements.build.lock
 
 clean:          ## remove the virtual environment and caches
