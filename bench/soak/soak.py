@@ -19,6 +19,7 @@ from bench.soak.plan import Plan
 from bench.soak.reckoning import Reckoning, reckon
 from bench.soak.traffic import KINDS, Client, Kind, Tally
 from bench.soak.watch import Watch
+from proxy.core.call import Outcome as CallOutcome
 from proxy.core.errors import LedgerError, LedgerUnavailable
 from proxy.ledger.check_rows import verify
 from proxy.ledger.spool import SUFFIX
@@ -41,7 +42,8 @@ class Outcome:
     watch: Watch
     reckoning: Reckoning
     overruns: list[str] = field(default_factory=list)  # writes that took a window over its limit
-    overdraft_nano: int = 0  # of them: charges over what was held, recorded as overdraft
+    overdrawn: int = 0  # those that are shown as overdraft: a lost call that was dearer after all
+    over_their_hold: list[str] = field(default_factory=list)  # calls that cost more than they held
     spool_left: int = 0  # bytes
     holds_left: int = 0
     books: list[str] = field(default_factory=list)  # what verify() says
@@ -58,6 +60,7 @@ class Outcome:
             f"{len(found.unexplained)} attempts without a line or a reason": found.unexplained,
             f"{len(found.wrong)} reported usages charged otherwise": found.wrong,
             f"{len(over)} times over a limit": over,
+            f"{len(self.over_their_hold)} calls dearer than their hold": self.over_their_hold,
             f"{len(self.watch.sums_wrong)} snapshots in which held is not the sum of the holds": self.watch.sums_wrong,
             f"{self.spool_left} bytes left in the spool": self.spool_left,
             f"{self.holds_left} holds left": self.holds_left,
@@ -161,7 +164,7 @@ async def settle_up(it: Stage, tally: Tally, faults: dict[str, int]) -> Outcome:
     quiet_after_s = await _quiet(it)
     await asyncio.gather(*(replica.stop() for replica in it.replicas))
     await it.watch.sample()
-    over = await it.watch.writes_over()
+    over, overdrawn = await it.watch.writes_over()
     return Outcome(
         plan=it.plan,
         tally=tally,
@@ -169,13 +172,22 @@ async def settle_up(it: Stage, tally: Tally, faults: dict[str, int]) -> Outcome:
         watch=it.watch,
         reckoning=await reckon(it.database, it.simulator.invoice),
         overruns=[str(dict(row)) for row in over],
-        overdraft_nano=sum(row["overdraft_added"] for row in over),
+        overdrawn=len(overdrawn),
+        over_their_hold=await _over_their_hold(it.database),
         spool_left=_spooled(it.folder),
         holds_left=await _held(it.database),
         books=await it.database.run(verify, writes=False),
         slowest_refusal_s=await _slowest_refusal(it.database),
         quiet_after_s=quiet_after_s,
     )
+
+
+async def _over_their_hold(database: Database) -> list[str]:
+    """Every call of a soak can be bounded from its body. A lost one's row says nothing of its hold."""
+    query = select(calls.c.id).where(
+        calls.c.cost_nano > calls.c.held_nano, calls.c.outcome != CallOutcome.LOST
+    )
+    return [str(row["id"]) for row in await database.fetch(query)]
 
 
 async def _slowest_refusal(database: Database) -> float:

@@ -51,6 +51,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
         f"{len(outcome.overruns) + len(outcome.watch.overruns):,}",
         (f"of every write, and {outcome.watch.snapshots:,} snapshots"),
     )
+    yield "late settlements shown as overdraft", f"{outcome.overdrawn:,}", ""
     yield "ledger - invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
     for source in _SOURCES:
         yield from _difference(_NAMES[source], found.differences.get(source, Difference()))
@@ -99,6 +100,7 @@ def _wrongs(outcome: Outcome) -> Iterator[str]:
         ("unexplained", found.unexplained),
         ("charged otherwise", found.wrong),
         ("written over the limit", outcome.overruns),
+        ("dearer than its hold", outcome.over_their_hold),
         ("seen over the limit", outcome.watch.overruns),
         ("seen unlike its holds", outcome.watch.sums_wrong),
         ("books", outcome.books),

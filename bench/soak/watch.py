@@ -6,6 +6,9 @@ also adds up the holds: a trigger sees what is written, not what was forgotten t
 
 A budget that is lowered below what is already spent and held of it is over its limit by the will of
 an administrator; then nothing may be added until there is room again, and that is what is checked.
+
+A call that was settled as lost while its replica was frozen may turn out dearer than that, where others
+hold the room by now. What does not fit is then to be shown as overdraft, in the same write.
 """
 
 import asyncio
@@ -83,7 +86,9 @@ class Watch:
     snapshots: int = 0
     overruns: list[str] = field(default_factory=list)
     sums_wrong: list[str] = field(default_factory=list)
-    _before: dict[Key, tuple[int, int]] = field(default_factory=dict)  # total and limit
+    _before: dict[Key, tuple[int, int, int]] = field(
+        default_factory=dict
+    )  # total, limit, overdraft
 
     async def forever(self) -> None:
         """Sample until cancelled. While the database is away there is nothing to see."""
@@ -107,13 +112,15 @@ class Watch:
         self._check_sums(windows, holds)
 
     def _check_limits(self, windows: Rows) -> None:
-        seen: dict[Key, tuple[int, int]] = {}
+        seen: dict[Key, tuple[int, int, int]] = {}
         for row in windows:
             key = (row["budget_id"], row["subject"], row["starts_at"])
             total, limit = row["spent_nano"] + row["held_nano"], row["limit_nano"]
-            total_before, limit_before = self._before.get(key, (0, limit))
-            seen[key] = total, limit
-            if row["on_exceed"] == "block" and total > max(limit, limit_before, total_before):
+            overdraft = row["overdraft_nano"]
+            total_before, limit_before, overdraft_before = self._before.get(key, (0, limit, 0))
+            seen[key] = total, limit, overdraft
+            over = total - max(limit, limit_before, total_before)
+            if row["on_exceed"] == "block" and over > max(overdraft - overdraft_before, 0):
                 self.overruns.append(f"{key}: {total} of {limit}, before {total_before}")
         self._before = seen
 
@@ -127,6 +134,13 @@ class Watch:
             if row["held_nano"] != held[key]:
                 self.sums_wrong.append(f"{key}: held {row['held_nano']}, holds {held[key]}")
 
-    async def writes_over(self) -> Rows:
-        """The writes that took a window further over its limit."""
-        return await self.database.fetch(_WRITES)
+    async def writes_over(self) -> tuple[Rows, Rows]:
+        """The writes that took a window further over its limit: unseen, and shown as overdraft."""
+        found = await self.database.fetch(_WRITES)
+        unseen = [row for row in found if _further(row) > row["overdraft_added"]]
+        return unseen, [row for row in found if row not in unseen]
+
+
+def _further(write: RowMapping) -> int:
+    before = write["spent_before"] + write["held_before"]
+    return int(write["spent"] + write["held"] - max(write["limit_nano"], before))

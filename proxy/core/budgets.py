@@ -221,6 +221,30 @@ def decide(
     return Admitted(amount_nano, over)
 
 
+def charge(window: WindowState, cost_nano: int, set_aside_nano: int = 0) -> None:
+    """Add what a call cost to a window. What of it does not fit a blocking one is its overdraft.
+
+    That is what is spent over the limit; and what a call costs beyond the money that was set aside
+    for it (its hold, or its charge while it was thought lost) where others hold the room. What they
+    then spend over the limit is the second kind become the first, and not counted again.
+    """
+    spent, limit = window.spent_nano, window.budget.limit_nano
+    window.spent_nano = spent + cost_nano
+    if not window.budget.blocks:
+        return
+    overdraft = window.overdraft_nano
+    before, after = max(spent - limit, 0), max(spent + cost_nano - limit, 0)
+    if after < before:
+        overdraft = max(overdraft + after - before, 0)
+    elif after > before:
+        overdraft = max(overdraft, min(overdraft + after - before, after))
+    if cost_nano > set_aside_nano:
+        taken = spent + window.held_nano
+        unfit = taken + cost_nano - max(limit, taken + set_aside_nano)
+        overdraft = max(overdraft, window.overdraft_nano + unfit)
+    window.overdraft_nano = overdraft
+
+
 def _left(window: WindowState) -> int:
     return window.budget.limit_nano - window.spent_nano - window.held_nano
 

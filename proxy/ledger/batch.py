@@ -7,7 +7,7 @@ it says. Memory, SQLite and PostgreSQL differ only in the loading and the writin
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from proxy.core.budgets import Refused, WindowKey, WindowState, decide, window_bounds
+from proxy.core.budgets import Refused, WindowKey, WindowState, charge, decide, window_bounds
 from proxy.core.call import CallRecord
 from proxy.core.reservation import Hold, Settlement
 from proxy.ledger import rows
@@ -207,13 +207,15 @@ class Batch:
 
     def _settle(self, settlement: Settlement, cover: Cover) -> None:
         record = settlement.record
-        if self._end_hold(record.id) is None:
+        hold = self._end_hold(record.id)
+        set_aside = hold.amount_nano if hold is not None else 0
+        if hold is None:
             earlier = self._ground.settled.get(record.id)
             if earlier is not None:
                 if earlier.record is None:
                     return  # settled before
-                self._undo(earlier.record, earlier.model)
-        self._write(record, settlement.model, cover)
+                set_aside = self._undo(earlier.record, earlier.model)
+        self._write(record, settlement.model, cover, set_aside)
 
     def _note(self, record: CallRecord) -> None:
         call_id = record.id
@@ -225,9 +227,9 @@ class Batch:
         elif (earlier := self._ground.settled.get(call_id)) and earlier.record is not None:
             # It was swept while its process could not be heard. It goes on, and so does its row.
             again = lost(record, earlier.record.cost_nano)
-            self._undo(earlier.record, earlier.model)
+            charged = self._undo(earlier.record, earlier.model)
             cover = _cover_of(again, earlier.model, self._covers)
-            self._write(again, earlier.model, cover, provisional=True)
+            self._write(again, earlier.model, cover, charged, provisional=True)
 
     def _lose(self, call_id: str) -> None:
         hold = self._end_hold(call_id)
@@ -236,7 +238,7 @@ class Batch:
         charge = charge_of(self._policy, hold.amount_nano, hold.estimate_nano)
         record = lost(decode(hold.record), charge)
         cover = _cover_of(record, hold.model, self._covers)
-        self._write(record, hold.model, cover, provisional=True)
+        self._write(record, hold.model, cover, hold.amount_nano, provisional=True)
 
     # What they are made of
 
@@ -259,37 +261,41 @@ class Batch:
         return hold
 
     def _write(
-        self, record: CallRecord, model: str, cover: Cover, *, provisional: bool = False
+        self,
+        record: CallRecord,
+        model: str,
+        cover: Cover,
+        set_aside_nano: int,
+        *,
+        provisional: bool = False,
     ) -> None:
-        """The rows of a call, and its charge on every window it falls in."""
+        """The rows of a call, and its charge on every window it falls in.
+
+        ``set_aside_nano`` is what the windows had for it until now: its hold, or what it was charged
+        while it was thought lost.
+        """
         sums = rows.totals(record)
         self.writes.calls[record.id] = rows.call_row(record, model, sums)
         self.writes.attempts[record.id] = [rows.attempt_row(record, a) for a in record.attempts]
         self._count(record, sums, 1)
         if sums.cost_nano:
-            self._charge(cover, sums.cost_nano)
+            self._charge(cover, sums.cost_nano, set_aside_nano)
         self._ground.settled[record.id] = Settled(record if provisional else None, model)
 
-    def _undo(self, record: CallRecord, model: str) -> None:
-        """Take the provisional row of a lost call back."""
+    def _undo(self, record: CallRecord, model: str) -> int:
+        """Take the provisional row of a lost call back, and say what it was charged."""
         self.writes.calls_undone.append(record.id)
         sums = rows.totals(record)
         self._count(record, sums, -1)
         if sums.cost_nano:
             self._charge(_cover_of(record, model, self._covers), -sums.cost_nano)
+        return sums.cost_nano
 
-    def _charge(self, cover: Cover, cost_nano: int) -> None:
+    def _charge(self, cover: Cover, cost_nano: int, set_aside_nano: int = 0) -> None:
         group = self._group(cover.keys)
         group.changed = True
         for window in group.windows:
-            budget = window.budget
-            spent = window.spent_nano
-            window.spent_nano = spent + cost_nano
-            over = max(spent, spent + cost_nano) - budget.limit_nano
-            if over > 0 and budget.blocks:
-                before = max(spent - budget.limit_nano, 0)
-                after = max(spent + cost_nano - budget.limit_nano, 0)
-                window.overdraft_nano = max(window.overdraft_nano + after - before, 0)
+            charge(window, cost_nano, set_aside_nano)
 
     def _count(self, record: CallRecord, sums: rows.Totals, sign: int) -> None:
         _add(self.writes.rollups, rows.rollup_key(record), rows.rollup_counts(record, sums), sign)

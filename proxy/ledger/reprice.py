@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from sqlalchemy import Connection, Table, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from proxy.core.budgets import WindowKey
+from proxy.core.budgets import WindowKey, WindowState, charge
 from proxy.core.call import Key, Principal, Team
 from proxy.core.pricing import PriceBook
 from proxy.ledger import rows
@@ -149,18 +149,16 @@ def _charge_windows(connection: Connection, changes: Iterable[Change]) -> None:
     changed = []
     for row in found:
         key = WindowKey(row.budget_id, row.subject, row.starts_at)
-        budget, nano = places[key].budget, sums[key]
-        overdraft = row.overdraft_nano
-        if budget.blocks:
-            over = row.spent_nano - budget.limit_nano
-            overdraft = max(overdraft + max(over + nano, 0) - max(over, 0), 0)
+        totals = (row.spent_nano, row.held_nano, row.overdraft_nano)
+        window = WindowState(key, places[key].budget, places[key].resets_at, *totals)
+        charge(window, sums[key])
         changed.append(
             {
                 "in_budget": key.budget_id,
                 "in_subject": key.subject,
                 "in_start": key.starts_at,
-                "spent": row.spent_nano + nano,
-                "overdraft": overdraft,
+                "spent": window.spent_nano,
+                "overdraft": window.overdraft_nano,
             }
         )
     connection.execute(_PUT_WINDOW, changed)

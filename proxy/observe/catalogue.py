@@ -105,7 +105,7 @@ BUDGET_HELD = Family(
 BUDGET_OVERDRAFT = Family(
     "farebox_budget_overdraft_usd",
     "gauge",
-    "Part of what was spent that came in over the limit of a blocking budget.",
+    "Part of what was charged that did not fit a blocking budget.",
     BY_BUDGET,
     NANO_PER_USD,
 )

@@ -99,7 +99,7 @@ budget_windows = Table(
     Column("starts_at", BigInteger, primary_key=True),  # epoch seconds
     _count("spent_nano"),
     _count("held_nano"),
-    _count("overdraft_nano"),  # the part of spent that came in over the limit of a blocking budget
+    _count("overdraft_nano"),  # the part of spent that did not fit (core.budgets.charge)
     sqlite_with_rowid=False,
 )
 

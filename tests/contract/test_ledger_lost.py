@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from proxy.core.budgets import Refused
 from proxy.core.call import CallRecord, Outcome
 from proxy.core.reservation import Hold, HoldRequest
 from proxy.core.usage import UsageSource
@@ -100,6 +101,39 @@ async def test_a_late_settlement_replaces_the_row_of_a_lost_call(home: Home) -> 
     assert await alive.call(asked.record.id) == settlement(asked, 333).record
     assert await totals(alive) == (333, 0, 0)
     assert await alive.verify() == []
+
+
+async def test_a_late_settlement_that_does_not_fit_any_more_is_overdraft(home: Home) -> None:
+    """The room between what it was charged as lost and what it really cost is another's by now."""
+    first = await home.open()
+    await first.sync_budgets([budget(1_000)])
+    asked = request(500, estimate_nano=120)
+    alive, _ = await lost_call(home, asked)
+    other = request(800)
+    hold = await alive.reserve(other)
+    assert isinstance(hold, Hold)
+
+    await first.settle(settlement(asked, 333))
+    late = await totals(alive)
+    refused = await alive.reserve(request(0))
+    await alive.settle(settlement(other, 800, hold))
+
+    assert late == (333, 800, 133)
+    assert isinstance(refused, Refused)
+    assert await totals(alive) == (1_133, 0, 133)
+    assert await alive.verify() == []
+
+
+async def test_a_late_settlement_that_fits_is_no_overdraft(home: Home) -> None:
+    first = await home.open()
+    await first.sync_budgets([budget(1_000)])
+    asked = request(500, estimate_nano=120)
+    alive, _ = await lost_call(home, asked)
+    assert isinstance(await alive.reserve(request(600)), Hold)
+
+    await first.settle(settlement(asked, 333))
+
+    assert await totals(alive) == (333, 600, 0)
 
 
 async def test_a_further_attempt_is_in_the_row_of_a_lost_call(home: Home) -> None:

@@ -16,6 +16,7 @@ from proxy.core.budgets import (
     Window,
     WindowKey,
     WindowState,
+    charge,
     decide,
     window_bounds,
 )
@@ -211,3 +212,72 @@ def test_an_admitted_hold_never_breaks_a_limit(
     states = [window(limit, spent, held) for limit, spent, held in windows]
     fits = all(s + h + amount <= limit for limit, s, h in windows)
     assert isinstance(decide(states, amount), Admitted) == fits
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize(
+    ("spent", "held", "cost", "set_aside", "overdraft"),
+    [
+        (60, 30, 10, 10, 0),
+        (90, 0, 15, 10, 5),  # spent over the limit
+        (120, 0, 15, 15, 15),
+        (60, 30, 25, 10, 15),  # not spent over it, but others hold the room
+        (60, 30, 25, 0, 15),
+        (60, 10, 25, 10, 0),  # there was room
+        (110, 30, 15, 10, 15),
+    ],
+)
+def test_what_of_a_charge_does_not_fit_is_overdraft(
+    spent: int, held: int, cost: int, set_aside: int, overdraft: int
+) -> None:
+    state = window(100, spent, held)
+
+    charge(state, cost, set_aside)
+
+    assert (state.spent_nano, state.overdraft_nano) == (spent + cost, overdraft)
+
+
+def test_a_budget_that_only_warns_has_no_overdraft() -> None:
+    state = window(100, 90, 30, on_exceed=OnExceed.WARN)
+
+    charge(state, 50)
+
+    assert (state.spent_nano, state.overdraft_nano) == (140, 0)
+
+
+def test_what_others_held_is_not_counted_twice_when_they_spend_it() -> None:
+    """15 did not fit beside the 40 that others hold; then those are spent, to the last."""
+    state = window(100, 50, 40)
+    charge(state, 25)
+    assert state.overdraft_nano == 15
+
+    state.held_nano = 0
+    charge(state, 40, 40)
+
+    assert (state.spent_nano, state.overdraft_nano) == (115, 15)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60), st.booleans()), max_size=20),
+)
+def test_all_that_is_over_the_limit_is_overdraft(calls: list[tuple[int, int, bool]]) -> None:
+    """Whatever calls cost beside what was set aside for them, and in whichever order they end."""
+    state = window(100)
+    held = []
+    for amount, cost, at_once in calls:
+        before = state.spent_nano + state.held_nano
+        if before + amount > 100:
+            continue
+        state.held_nano += amount
+        held.append((amount, cost))
+        if at_once:
+            amount, cost = held.pop(0)  # noqa: PLW2901 - the oldest ends
+            total, recorded = state.spent_nano + state.held_nano, state.overdraft_nano
+            state.held_nano -= amount
+            charge(state, cost, amount)
+            further = state.spent_nano + state.held_nano - max(100, total)
+            assert state.overdraft_nano - recorded >= max(further, 0)
+
+    assert state.overdraft_nano >= max(state.spent_nano - 100, 0)

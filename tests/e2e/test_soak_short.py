@@ -163,7 +163,8 @@ async def change(watch: Watch, limit: int | None = None, **values: int) -> None:
 
 async def seen(watch: Watch) -> tuple[int, int, int]:
     """How often: a write over the limit, a snapshot of it, a sum that is wrong."""
-    return len(await watch.writes_over()), len(watch.overruns), len(watch.sums_wrong)
+    unseen, _ = await watch.writes_over()
+    return len(unseen), len(watch.overruns), len(watch.sums_wrong)
 
 
 async def test_what_fits_is_fine(watch: Watch) -> None:
@@ -175,6 +176,15 @@ async def test_what_fits_is_fine(watch: Watch) -> None:
 async def test_a_window_over_its_limit_is_seen(watch: Watch) -> None:
     await change(watch, spent_nano=71)
 
+    assert await seen(watch) == (1, 1, 0)
+
+
+async def test_what_is_shown_as_overdraft_is_told_apart(watch: Watch) -> None:
+    await change(watch, spent_nano=75, overdraft_nano=5)
+    assert await seen(watch) == (0, 0, 0)
+    assert len((await watch.writes_over())[1]) == 1
+
+    await change(watch, spent_nano=80, overdraft_nano=9)
     assert await seen(watch) == (1, 1, 0)
 
 
@@ -192,7 +202,7 @@ async def test_a_limit_may_be_lowered_below_what_is_spent(watch: Watch) -> None:
     """But then nothing may come on top."""
     await change(watch, limit=50)
     await change(watch, spent_nano=55)
-    assert (len(await watch.writes_over()), watch.overruns) == (0, [])
+    assert await seen(watch) == (0, 0, 0)
 
     await change(watch, spent_nano=56)
     assert await seen(watch) == (1, 1, 0)
@@ -214,6 +224,7 @@ def test_whatever_is_wrong_fails_the_run() -> None:
     for bad in (
         *(replace(good, reckoning=r) for r in (lost, doubled, alone)),
         replace(good, overruns=["x"]),
+        replace(good, over_their_hold=["x"]),
         replace(good, spool_left=1),
         replace(good, holds_left=1),
         replace(good, books=["x"]),

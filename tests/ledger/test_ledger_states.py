@@ -1,7 +1,11 @@
 """Whatever happens in whatever order, the totals are the sums of their rows, and no budget is overrun.
 
-Two processes on one database hold, settle, note attempts, refuse, crash, are taken for dead and come
-back, while budgets change and the clock runs, leaps and steps back. After every step: I1 and I2.
+Two processes on one database hold, settle, give back, note attempts, refuse, crash, are taken for dead
+and come back, while budgets change and the clock runs, leaps and steps back. After every step:
+
+- I1, by the code that operators run (``verify``);
+- I2: no window of a blocking budget went further over its limit, but by what is shown as overdraft;
+- I3: every call that ended, or was swept, has one row, with each of its attempts once.
 """
 
 import asyncio
@@ -17,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from proxy.core.budgets import EACH, Budget, OnExceed, Refused, Scope, Window
+from proxy.core.budgets import EACH, Budget, OnExceed, Refused, Scope, Window, WindowKey
 from proxy.core.call import Outcome, Principal, new_call_id
-from proxy.core.reservation import Hold, HoldRequest
-from proxy.ledger.base import now_us
+from proxy.core.reservation import Hold, HoldRequest, Settlement
+from proxy.ledger.base import Release, now_us
 from proxy.store import migrate
 from tests.ledger.homes import Home
 from tests.ledger.samples import (
@@ -71,6 +75,8 @@ class LedgerStates(RuleBasedStateMachine):
         self.under_way: dict[str, tuple[HoldRequest, Hold]] = {}
         self.ended: dict[str, HoldRequest] = {}
         self.costs: dict[str, int] = {}
+        self.before: dict[WindowKey, tuple[int, int]] = {}  # total and overdraft
+        self.edited = False  # a budget was, by this step
 
     async def _new_url(self) -> str | None:
         if self.kind == "sqlite":
@@ -126,16 +132,25 @@ class LedgerStates(RuleBasedStateMachine):
         """Also in another process than the one that held, and after a sweep."""
         call_id = data.draw(st.sampled_from(sorted(self.under_way)))
         asked, hold = self.under_way.pop(call_id)
-        self.run(self.processes[which].settle(settlement(asked, cost, hold)))
+        self.run(self.processes[which].settle(_end(asked, cost, hold)))
         self.ended[call_id] = asked
         self.costs[call_id] = cost
+
+    @rule(caller=CALLERS, amount=AMOUNTS, which=st.integers(0, 1))
+    def give_back(self, caller: Principal, amount: int, which: int) -> None:
+        """The client had gone when its hold was there: nothing was sent, and no row is due."""
+        at_us = self.home.clock.now_us
+        asked = request(amount, caller, started_at_us=at_us)
+        if isinstance(self.run(self.processes[which].reserve(asked)), Hold):
+            self.run(self.processes[which].ask(Release(asked.record.id)))
+            assert self.run(self.processes[which].call(asked.record.id)) is None
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data(), cost=st.integers(0, 1_500), which=st.integers(0, 1))
     def settle_again(self, data: st.DataObject, cost: int, which: int) -> None:
         """It changes nothing."""
         asked = self.ended[data.draw(st.sampled_from(sorted(self.ended)))]
-        self.run(self.processes[which].settle(settlement(asked, cost)))
+        self.run(self.processes[which].settle(_end(asked, cost)))
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), which=st.integers(0, 1))
@@ -143,9 +158,11 @@ class LedgerStates(RuleBasedStateMachine):
         """A further attempt."""
         call_id = data.draw(st.sampled_from(sorted(self.under_way)))
         asked, hold = self.under_way[call_id]
-        failed = attempt(1, 0, status=503, error="status_503", charge=())
-        record = replace(asked.record, attempts=(failed, pending(2)))
+        *earlier, last = asked.record.attempts
+        failed = attempt(last.number, 0, status=503, error="status_503", charge=())
+        record = replace(asked.record, attempts=(*earlier, failed, pending(last.number + 1)))
         self.run(self.processes[which].attempt(hold, record))
+        self.under_way[call_id] = (replace(asked, record=record), hold)
 
     # Crashes
 
@@ -170,16 +187,19 @@ class LedgerStates(RuleBasedStateMachine):
     def configure(self, chosen: list[Budget], limit: int | None) -> None:
         """Budgets come, go and change with the configuration."""
         wanted = [changed(b, limit_nano=limit) if limit else b for b in chosen]
+        self.edited = True
         self.run(self.processes[0].sync_budgets(wanted))
 
     @rule(chosen=st.sampled_from(BUDGETS), limit=st.integers(0, 5_000))
     def edit(self, chosen: Budget, limit: int) -> None:
         """A limit changes through the API."""
+        self.edited = True
         self.run(self.processes[1].set_budget(changed(chosen, limit_nano=limit), "ann"))
 
     @rule(subject=st.sampled_from(["search", "ads"]))
     def cover_others(self, subject: str) -> None:
         """A budget comes to cover other calls."""
+        self.edited = True
         self.run(self.processes[1].set_budget(budget(3_000, subject, id="moving"), "ann"))
 
     @rule()
@@ -206,10 +226,42 @@ class LedgerStates(RuleBasedStateMachine):
         """I1, with the code that operators run."""
         assert self.run(self.processes[0].verify()) == []
 
+    @invariant()
+    def nothing_is_overrun_unseen(self) -> None:
+        """I2. A limit that was just lowered is no overrun; what comes on top of it is."""
+        now: dict[WindowKey, tuple[int, int]] = {}
+        for view in self.run(self.processes[1].budgets()):
+            limit = view.budget.limit_nano
+            for window in view.windows:
+                key = WindowKey(view.budget.id, window.subject, window.starts_at)
+                total = window.spent_nano + window.held_nano
+                now[key] = total, window.overdraft_nano
+                was, shown = self.before.get(key, (total, window.overdraft_nano))
+                if view.budget.blocks and not self.edited:
+                    assert total - max(limit, was) <= window.overdraft_nano - shown or total <= was
+        self.before, self.edited = now, False
+
+    @invariant()
+    def every_attempt_has_one_row(self) -> None:
+        """I3, of the calls that are over."""
+        for call_id, asked in self.ended.items():
+            record = self.run(self.processes[1].call(call_id))
+            assert record is not None
+            numbers = [attempt.number for attempt in record.attempts]
+            assert numbers == list(range(1, len(asked.record.attempts) + 1)), numbers
+
     def _check_costs(self) -> None:
         for call_id, cost in self.costs.items():
             record = self.run(self.processes[0].call(call_id))
             assert (record.cost_nano, record.outcome is Outcome.LOST) == (cost, False)
+
+
+def _end(asked: HoldRequest, cost: int, hold: Hold | None = None) -> Settlement:
+    """Its last attempt was answered."""
+    *earlier, last = asked.record.attempts
+    end = settlement(asked, cost, hold)
+    answered = replace(end.record.attempts[0], number=last.number)
+    return replace(end, record=replace(end.record, attempts=(*earlier, answered)))
 
 
 def run_states(kind: str, examples: int, steps: int, server: str = "") -> None:
