@@ -27,7 +27,7 @@ from proxy.core.limits import output_cap
 from proxy.core.money import NANO_PER_USD, nano_from_usd
 from proxy.core.pricing import PriceQuery
 from proxy.core.usage import Usage, UsageSource
-from proxy.gateway.dialects.base import Patch, RequestFacts, Watch
+from proxy.gateway.dialects.base import NOWHERE, Patch, RequestFacts, Watch
 from proxy.gateway.dialects.openai_chat import OpenAIChat
 from proxy.observe.logs import call_fields
 from proxy.observe.metrics import Metrics
@@ -54,8 +54,8 @@ def _before_forwarding() -> Iterator[tuple[str, Step]]:
     small, large = request_body("json"), request_body("json", size=16_000)
     stream = request_body("stream30", stream=True, wants_usage=False)
     yield "digest of a key", lambda: digest("fb-sk-" + "a" * 49)
-    yield "inspect, 1 kB", lambda: _CHAT.inspect(small)
-    yield "inspect, 16 kB", lambda: _CHAT.inspect(large)
+    yield "inspect, 1 kB", lambda: _CHAT.inspect(small, NOWHERE)
+    yield "inspect, 16 kB", lambda: _CHAT.inspect(large, NOWHERE)
     key = Key("k", "bench", Team("bench", max_output_tokens=1000))
     yield "output cap", lambda: output_cap(4096, key, model_rule=None, default=8192)
     capped = Patch(output_cap=1000, cap_parameter="max_tokens")

@@ -9,11 +9,12 @@ import structlog
 from proxy.app.house import House
 from proxy.core.errors import FareboxError
 from proxy.gateway.inbound import Receive, Scope, Send
+from proxy.gateway.paths import PREFIXES
 from proxy.settings import Settings, load_settings
 
 _log = structlog.get_logger("farebox")
 _NEW_OBJECTS = 20_000  # between two looks at the youngest ones
-_DATA_PATH = ("/v1/", "/farebox/v1/")
+_DATA_PATH = ("/farebox/v1/", *PREFIXES)
 
 
 class Application:

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from proxy.core.errors import ConfigurationError
 from proxy.core.pricing import PriceBook
-from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream
+from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream, speaks
+from proxy.gateway.credentials import BEARER, HEADERS, credential
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.presets import Preset, preset_for
 from proxy.gateway.router import Router, Rule, Target
@@ -33,7 +34,10 @@ def gateway_config(
             upstreams[name] = (wanted, _explained(name, wanted))
     config = GatewayConfig(
         upstreams={name: upstream for name, (_, upstream) in upstreams.items()},
-        router=Router(_rule(rule) for rule in settings.models),
+        router=Router(
+            (_rule(rule) for rule in settings.models),
+            {name: speaks(upstream) for name, (_, upstream) in upstreams.items()},
+        ),
         prices=prices,
         limits=Limits(settings.limits.max_body_bytes, settings.limits.max_header_bytes),
         defaults=Defaults(
@@ -53,7 +57,12 @@ def _explained(name: str, wanted: UpstreamSettings) -> Upstream:
 
 
 def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
-    preset = preset_for(wanted.preset, urlsplit(wanted.base_url).hostname or "")
+    base = urlsplit(wanted.base_url)
+    preset = preset_for(wanted.preset, base.hostname or "", wanted.dialect)
+    prefix = preset.openai_prefix
+    beside = prefix and not base.path.rstrip("/").endswith(prefix)
+    header = _credential_header(preset, wanted)
+    openai_header = BEARER if header != "api-key" else header
     include_usage = preset.include_usage if wanted.include_usage is None else wanted.include_usage
     leave = wanted.on_client_leave
     return Upstream(
@@ -74,7 +83,11 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
         ),
         dialect=wanted.dialect,
         provider=wanted.price_provider or preset.provider,
-        credential=_credential(preset, wanted),
+        host=base.hostname or "",
+        credential=_credential(header, wanted),
+        credential_header=header,
+        openai_prefix=prefix.encode() if beside else b"",
+        openai_credential=_credential(openai_header, wanted),
         headers=[(k.lower().encode(), v.encode()) for k, v in wanted.headers.items()],
         quirks=Quirks(include_usage, wanted.cap_parameter or preset.cap_parameter or None),
         drain=preset.drain if leave is None else leave == "drain",
@@ -83,13 +96,14 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
     )
 
 
-def _credential(preset: Preset, wanted: UpstreamSettings) -> Headers:
-    if not wanted.api_key:
-        return []
-    key = wanted.api_key.encode()
-    if preset.credential_header == "authorization":
-        return [(b"authorization", b"Bearer " + key)]
-    return [(preset.credential_header.encode(), key)]
+def _credential_header(preset: Preset, wanted: UpstreamSettings) -> str:
+    if preset.credential_header != BEARER:
+        return preset.credential_header
+    return HEADERS.get(wanted.dialect, BEARER)
+
+
+def _credential(header: str, wanted: UpstreamSettings) -> Headers:
+    return credential(header, wanted.api_key) if wanted.api_key else []
 
 
 def _rule(rule: ModelRule) -> Rule:

@@ -145,6 +145,12 @@ class ShuttingDown(Refusal):
     status, type, code = 503, "server_error", "shutting_down"
 
 
+class InternalError(Refusal):
+    """A defect of ours ended the call."""
+
+    status, type, code = 500, "server_error", "internal_error"
+
+
 class UpstreamFailed(Refusal):
     """No upstream gave an answer. ``sent`` says whether the request may have reached one.
 

@@ -39,6 +39,9 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     milliseconds: int = 0  # of audio or video
     characters: int = 0
     searches: int = 0
+    pages: int = 0  # of documents that were read
+    file_searches: int = 0
+    containers: int = 0  # sandboxes in which the provider ran code
 
     @property
     def input_tokens(self) -> int:

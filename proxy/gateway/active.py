@@ -19,8 +19,9 @@ from proxy.core.call import (
 from proxy.core.limits import Cap
 from proxy.core.reservation import Hold
 from proxy.gateway.config import GatewayConfig, Upstream
-from proxy.gateway.dialects.base import Dialect, Patch, RequestFacts
+from proxy.gateway.dialects.base import NOWHERE, Address, Dialect, Patch, RequestFacts
 from proxy.gateway.inbound import Inbound
+from proxy.gateway.paths import Way
 from proxy.gateway.router import Plan, Target
 
 # Until a step has set them:
@@ -49,12 +50,11 @@ class ActiveCall(Struct):
 
     config: GatewayConfig  # as it was when the call began
     inbound: Inbound
-    dialect: Dialect
-    endpoint: str
-    metered: bool
+    way: Way
     principal: Principal = NOBODY
     secret: str = ""  # only where the client's own provider key is forwarded
     facts: RequestFacts = NO_FACTS
+    address: Address = NOWHERE
     body: bytes | AsyncIterator[bytes] = b""
     plan: Plan = NO_PLAN
     cap: Cap = NO_CAP
@@ -87,6 +87,21 @@ class ActiveCall(Struct):
         self.id = new_call_id(now_ns)
         self.started_at_us = now_ns // 1000
         self.started = time.perf_counter()
+
+    @property
+    def dialect(self) -> Dialect:
+        """The wire format that the client speaks."""
+        return self.way.dialect
+
+    @property
+    def endpoint(self) -> str:
+        """What was called, as a bounded label."""
+        return self.way.endpoint
+
+    @property
+    def metered(self) -> bool:
+        """Whether the call is counted, capped and held against budgets."""
+        return self.way.metered
 
     @property
     def client_left(self) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from proxy.core.call import Key, Principal
 from proxy.core.errors import InvalidApiKey, InvalidRequest
+from proxy.gateway.credentials import shown_by
 from proxy.gateway.inbound import Inbound
 from proxy.gateway.ports import Keys
 
@@ -11,21 +12,11 @@ _MAX_TAGS = 16
 _MAX_LENGTH = 256
 
 
-def credential(inbound: Inbound) -> str:
-    """The secret that the client showed, "" where it showed none."""
-    values = inbound.values
-    bearer = values.get(b"authorization", b"")
-    if bearer[:7].lower() == b"bearer ":
-        return bearer[7:].strip().decode("latin-1")
-    for header in (b"x-api-key", b"api-key", b"x-goog-api-key"):
-        if header in values:
-            return values[header].strip().decode("latin-1")
-    return ""
-
-
-async def authenticate(inbound: Inbound, keys: Keys, now_us: int) -> tuple[Key, str]:
+async def authenticate(
+    inbound: Inbound, keys: Keys, now_us: int, family: str = "openai"
+) -> tuple[Key, str]:
     """The key of a request, and the secret it was found by. Raises InvalidApiKey."""
-    secret = credential(inbound)
+    secret = shown_by(inbound, family)
     if not secret:
         raise InvalidApiKey(
             "No API key. Send Farebox's key where this API takes its own: "

@@ -1,11 +1,12 @@
 """What the data path knows of the configuration: one frozen object, swapped whole on a reload."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.core.pricing import PriceBook
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.router import Router
-from proxy.gateway.upstreams.base import Headers, UpstreamClient
+from proxy.gateway.upstreams.base import Headers, UpstreamClient, UpstreamRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +17,24 @@ class Upstream:
     client: UpstreamClient
     dialect: str = "openai"
     provider: str = ""  # the price book's name for it
+    host: str = ""  # of its base_url: some prices go by region
     credential: Headers = field(default_factory=list)  # takes the place of the client's
+    credential_header: str = "authorization"  # where it takes a key that the client brought
+    # What stands before an OpenAI path here, where it also speaks that beside its own API.
+    openai_prefix: bytes = b""
+    openai_credential: Headers | None = None  # there, if it takes its key in another header
+    sign: Callable[[UpstreamRequest], UpstreamRequest] | None = None  # instead of a credential
     headers: Headers = field(default_factory=list)  # configured extras
     quirks: Quirks = field(default_factory=Quirks)
     drain: bool = True  # a client that leaves a stream: read it to its end (else abort and count)
     drain_s: float = 120.0
     max_draining: int = 256
+
+
+def speaks(upstream: Upstream) -> frozenset[str]:
+    """The families of paths that an upstream understands."""
+    beside = ("openai",) if upstream.openai_prefix else ()
+    return frozenset((upstream.dialect, *beside))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Forward: send a call to its upstreams, in order, until one answers. Each attempt is a row."""
 
 import time
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -8,12 +9,15 @@ from proxy.core.call import AttemptRecord
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.config import Upstream
+from proxy.gateway.credentials import credential, without_key
 from proxy.gateway.dialects.base import Patch
 from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
 from proxy.gateway.ports import Ledger
 from proxy.gateway.router import Target
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse
 
+_OPENAI = "openai"
+_IN_SEGMENT = "@:!$&'()*+,;=~"  # what a segment of a path may hold unescaped
 _NEXT_ON = frozenset((408, 429, 500, 502, 503, 504, 529))  # worth another upstream, if there is one
 _OPTION_REFUSED = frozenset((400, 422))
 _MAX_ERROR_BYTES = 256 * 1024
@@ -150,21 +154,37 @@ class Forwarder:
 
 def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool) -> UpstreamRequest:
     inbound = call.inbound
-    path = inbound.path
-    target = path[3:] if path.startswith(b"/v1") else path
-    if inbound.query:
-        target += b"?" + inbound.query
-    if call.secret:
-        credential: Headers = [(b"authorization", b"Bearer " + call.secret.encode("latin-1"))]
-    else:
-        credential = upstream.credential
-    headers = inbound.forwarded_headers([*credential, *upstream.headers])
+    headers = inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
     body = call.body
     if isinstance(body, bytes):
         body = call.dialect.patch(body, patch)
     elif (length := inbound.values.get(b"content-length")) is not None:
         headers.append((b"content-length", length))
-    return UpstreamRequest(inbound.method.encode(), target, headers, body, fresh)
+    target = _target(call, upstream, patch)
+    request = UpstreamRequest(inbound.method.encode(), target, headers, body, fresh)
+    return request if upstream.sign is None else upstream.sign(request)
+
+
+def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:
+    """The client's path and query, below what the upstream's base URL has of them already."""
+    way, inbound = call.way, call.inbound
+    path = inbound.path
+    if patch.model is not None and way.model_span is not None:
+        start, end = way.model_span
+        path = path[:start] + quote(patch.model, safe=_IN_SEGMENT).encode() + path[end:]
+    path = path[way.holds :]
+    if way.dialect.family == _OPENAI and way.holds:
+        path = upstream.openai_prefix + path
+    query = without_key(inbound.query, way.dialect.family)
+    return path + b"?" + query if query else path
+
+
+def _credential(call: ActiveCall, upstream: Upstream) -> Headers:
+    if call.secret:
+        return credential(upstream.credential_header, call.secret)
+    if call.way.dialect.family == _OPENAI and upstream.openai_credential is not None:
+        return upstream.openai_credential
+    return upstream.credential
 
 
 def _request_id(headers: Headers) -> str:

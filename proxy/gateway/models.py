@@ -18,7 +18,8 @@ from proxy.core.errors import (
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.authenticate import authenticate
-from proxy.gateway.config import GatewayConfig, Upstream
+from proxy.gateway.config import GatewayConfig, Upstream, speaks
+from proxy.gateway.credentials import credential
 from proxy.gateway.inbound import Send
 from proxy.gateway.pipeline import Pipeline
 from proxy.gateway.ports import Keys
@@ -30,6 +31,7 @@ _RETRY_S = 10.0  # and how long after it failed
 _PATIENCE_S = 5.0  # a list is worth no longer wait
 _MAX_LIST_BYTES = 4 * 2**20
 _OK = 200
+_LISTS = "openai"  # the API whose list of models is asked for
 _KEY_REFUSED = frozenset((401, 403))
 _GLOB = frozenset("*?[")
 
@@ -74,7 +76,7 @@ class Models:
         await answers.answer_json(send, 200, body, extra)
 
     async def _models(self, config: GatewayConfig) -> list[Model]:
-        upstreams = list(config.upstreams.values())
+        upstreams = [u for u in config.upstreams.values() if _LISTS in speaks(u)]
         lists = await asyncio.gather(*(self._listed(u) for u in upstreams))
         models: dict[str, Model] = {}
         for rule in config.router.rules:
@@ -97,7 +99,8 @@ class Models:
             return kept.models
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                kept.models = await _ask(upstream, upstream.credential)
+                own = upstream.openai_credential or upstream.credential
+                kept.models = await _ask(upstream, own)
             kept.until = now + _KEPT_S
         except (UpstreamFailed, TimeoutError, ValueError):
             kept.until = now + _RETRY_S  # the last known list is better than none
@@ -124,17 +127,20 @@ class _Refused(ValueError):
 async def _provided(upstream: Upstream, secret: str) -> list[Model]:
     """The models that a provider's own key may use there. Raises InvalidApiKey, UpstreamFailed."""
     try:
-        return await _ask(upstream, [(b"authorization", b"Bearer " + secret.encode("latin-1"))])
+        return await _ask(upstream, credential(upstream.credential_header, secret))
     except ValueError as error:
         if isinstance(error, _Refused) and error.status in _KEY_REFUSED:
             raise InvalidApiKey("The provider refuses this API key.") from None
         raise UpstreamFailed("The provider gave no list of its models.") from None
 
 
-async def _ask(upstream: Upstream, credential: Headers) -> list[Model]:
+async def _ask(upstream: Upstream, shown: Headers) -> list[Model]:
     headers = [(b"accept", b"application/json"), (b"accept-encoding", b"identity")]
     request = UpstreamRequest(
-        b"GET", b"/models", [*headers, *credential, *upstream.headers], fresh=True
+        b"GET",
+        upstream.openai_prefix + b"/models",
+        [*headers, *shown, *upstream.headers],
+        fresh=True,
     )
     response = await upstream.client.send(request)
     try:

@@ -1,4 +1,4 @@
-"""Which paths are metered, and which ones are refused because they only look like others.
+"""Where a request goes by its path, and which paths are refused because they only look like others.
 
 Servers differ in what they make of ``//``, ``/./``, ``%63`` and capitals. A path that is passed
 through unmetered here and read as a metered one upstream would be a way around every budget; one
@@ -6,32 +6,158 @@ with ``..`` a way out of the upstream's API, with its credential.
 """
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from proxy.core.errors import NotFound
 from proxy.gateway.dialects.base import Dialect
-from proxy.gateway.dialects.registry import DIALECTS
+from proxy.gateway.dialects.families import FAMILIES, Family
+from proxy.gateway.dialects.registry import ROUTES
+from proxy.gateway.dialects.route import Route
 
-METERED: Final[dict[bytes, Dialect]] = {
-    b"/v1/" + name.replace(".", "/").encode(): dialect for name, dialect in DIALECTS.items()
-}
-_METERED_PATHS: Final = frozenset(path.decode() for path in METERED)
 _SEPARATORS = re.compile(r"[/\\]+")
 _IGNORED: Final = "".join(map(chr, range(0x21)))  # white space and control characters
 _MOST_ESCAPED = 3  # a path may be unescaped by each server that it passes
+_PART = re.compile(r"\{(\w+)\}")
+
+# Endpoints of OpenAI's API, as the bounded label of what is only passed through.
+_KNOWN = frozenset(
+    [
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "messages",
+        "models",
+        "moderations",
+        "organization",
+        "realtime",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ]
+)
+
+
+class Way(NamedTuple):
+    """What a path says about a call."""
+
+    dialect: Dialect
+    metered: bool
+    endpoint: str  # a bounded label
+    holds: int  # bytes of the path that an upstream's base_url already has
+    model: str = ""
+    model_span: tuple[int, int] | None = None  # where the path names it
+    action: str = ""
+
+
+# Every path of the data path begins with one of these.
+PREFIXES: Final = tuple(
+    dict.fromkeys(
+        [family.prefix for family in FAMILIES]
+        + [route.path.partition("{")[0] for route in ROUTES if not route.path.startswith("/v1/")]
+    )
+)
+NO_WAY: Final = Way(FAMILIES[-1].unmetered, False, "other", 0)
+
+
+def find_way(method: str, path: bytes, values: Mapping[bytes, bytes]) -> Way | None:
+    """Where a request goes; None where nothing is."""
+    way = _METERED.get((method, path))
+    if way is not None:
+        return way
+    headers = tuple(name for name in _TELLING if name in values)
+    return _find(method, path.decode("latin-1"), headers)
 
 
 def check_path(path: bytes) -> None:
     """Refuse a path that another server may read as something else. Raises NotFound."""
-    if path in METERED:
+    written = path.decode("latin-1")
+    if _is_metered(written, 0):
         return
-    text = path.decode("latin-1")
+    text = written
     for _ in range(_MOST_ESCAPED):
         text = unquote(text, "latin-1")
     parts = [part.partition(";")[0].strip(_IGNORED) for part in _SEPARATORS.split(text)]
     if "." in parts or ".." in parts:
         raise NotFound("A path with the segments '.' or '..' leads nowhere.")
-    read_as = "/" + "/".join(part for part in parts if part).lower()
-    if read_as in _METERED_PATHS:
-        raise NotFound(f"There is nothing at this path; write it as {read_as}.")
+    read_as = "/" + "/".join(part for part in parts if part)
+    if _is_metered(read_as, re.IGNORECASE):
+        raise NotFound(f"There is nothing at this path; write it as {_spelled(read_as)}.")
+
+
+@lru_cache(maxsize=4096)
+def _find(method: str, path: str, headers: tuple[bytes, ...]) -> Way | None:
+    for route, pattern in _PATTERNS:
+        if method == route.method and (match := pattern[0].fullmatch(path)):
+            return _way(route, match)
+    for family in FAMILIES:
+        if path.startswith(family.prefix) and (not family.header or family.header in headers):
+            return Way(family.unmetered, False, _endpoint(family, path), len(family.holds))
+    return None
+
+
+def _way(route: Route, match: re.Match[str]) -> Way:
+    parts = match.groupdict()
+    model = parts.get("model") or ""
+    return Way(
+        dialect=route.dialect,
+        metered=True,
+        endpoint=route.endpoint,
+        holds=len(route.holds),
+        model=unquote(model, "latin-1"),
+        model_span=match.span("model") if model else None,
+        action=parts.get("action") or "",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _is_metered(path: str, flags: int) -> bool:
+    return any(pattern[flags].fullmatch(path) for _, pattern in _PATTERNS)
+
+
+def _spelled(path: str) -> str:
+    """The path with the letters of its route."""
+    for route, pattern in _PATTERNS:
+        if match := pattern[re.IGNORECASE].fullmatch(path):
+            return _PART.sub(lambda part: match[part[1]], route.path)
+    return path
+
+
+def _endpoint(family: Family, path: str) -> str:
+    parts = path[len(family.prefix) :].split("/")
+    first = parts[0]
+    if first not in _KNOWN:
+        return "other"
+    if first in {"audio", "chat", "images"} and len(parts) > 1:
+        return f"{first}.{parts[1]}" if parts[1].isalpha() and len(parts[1]) < 20 else first  # noqa: PLR2004
+    return first
+
+
+def _compiled(route: Route) -> tuple[Route, dict[int, re.Pattern[str]]]:
+    """A route with its pattern, as it is written and in any letters."""
+    text = re.escape(route.path).replace(r"\{", "{").replace(r"\}", "}")
+    text = _PART.sub(lambda part: f"(?P<{part[1]}>[^/]+?)", text)
+    return route, {flags: re.compile(text, flags) for flags in (0, re.IGNORECASE)}
+
+
+_PATTERNS: Final = [_compiled(route) for route in ROUTES]
+_TELLING: Final = tuple({family.header for family in FAMILIES if family.header})
+# What most calls ask for is found at once.
+_METERED: Final = {
+    (route.method, route.path.encode()): _way(route, match)
+    for route, pattern in _PATTERNS
+    if (match := pattern[0].fullmatch(route.path)) and "{" not in route.path
+}

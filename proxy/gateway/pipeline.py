@@ -24,6 +24,7 @@ from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
+from proxy.gateway.dialects.base import Address
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Meter, estimated_attempt
@@ -100,7 +101,9 @@ class Pipeline:
 
     async def _authenticate(self, call: ActiveCall) -> None:
         try:
-            key, secret = await authenticate(call.inbound, self._ports.keys, call.started_at_us)
+            key, secret = await authenticate(
+                call.inbound, self._ports.keys, call.started_at_us, call.dialect.family
+            )
         except LedgerError as error:
             raise _unavailable() from error
         call.principal = Principal(key)
@@ -114,7 +117,8 @@ class Pipeline:
             call.config.limits.max_body_bytes, whole=call.metered
         )
         if isinstance(call.body, bytes):
-            call.facts = call.dialect.inspect(call.body)
+            call.address = _address(call)
+            call.facts = call.dialect.inspect(call.body, call.address)
         call.principal = attribute(
             call.inbound, call.principal.key, call.facts.user, call.facts.metadata
         )
@@ -127,14 +131,17 @@ class Pipeline:
         if key.forward_upstream is not None:
             call.plan = call.config.router.direct(model, key.forward_upstream)
         elif model and call.metered:
-            call.plan = call.config.router.plan(model)
+            call.plan = call.config.router.plan(model, call.dialect.family)
         else:
-            call.plan = call.config.router.default(model)
+            call.plan = call.config.router.default(model, call.dialect.family)
 
     async def _cap(self, call: ActiveCall) -> None:
         if not call.metered:
             return
         facts, key = call.facts, call.principal.key
+        if not facts.makes_text:
+            await self._cap_input(call, key.team.max_input_tokens, key.team.name)
+            return
         call.cap = output_cap(
             facts.output_limit,
             key,
@@ -279,6 +286,12 @@ def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
         call.refusal = failure.code
         return Outcome.UPSTREAM_FAILED
     return Outcome.LOST if call.given_up in {STOPPED, DEFECT} else call.outcome
+
+
+def _address(call: ActiveCall) -> Address:
+    inbound, way = call.inbound, call.way
+    content_type = inbound.text(b"content-type").partition(";")[0].strip().lower()
+    return Address(inbound.path, inbound.query, content_type, way.model, way.action)
 
 
 def _note_defect(call: ActiveCall) -> None:

@@ -17,13 +17,15 @@ class Preset:
     cap_parameter: str = ""  # "" means: by model, as OpenAI does
     drain: bool = False
     credential_header: str = "authorization"
+    # What stands before an OpenAI path at its bare host, or after its own API's prefix.
+    openai_prefix: str = ""
 
 
 _SELF_HOSTED = Preset("", cap_parameter="max_tokens")
 
 PRESETS: dict[str, Preset] = {
     "openai": Preset("openai"),
-    "azure": Preset("azure", credential_header="api-key"),
+    "azure": Preset("azure", credential_header="api-key", openai_prefix="/openai/v1"),
     "mistral": Preset("mistral", include_usage=False, cap_parameter="max_tokens", drain=True),
     "deepseek": Preset("deepseek", cap_parameter="max_tokens"),
     "groq": Preset("groq", drain=True),
@@ -33,8 +35,8 @@ PRESETS: dict[str, Preset] = {
     "fireworks": Preset("fireworks", cap_parameter="max_tokens"),
     "perplexity": Preset("perplexity", include_usage=False, cap_parameter="max_tokens", drain=True),
     "cerebras": Preset("cerebras"),
-    "cohere": Preset("cohere", cap_parameter="max_tokens"),
-    "gemini": Preset("google", cap_parameter="max_tokens", drain=True),
+    "cohere": Preset("cohere", cap_parameter="max_tokens", openai_prefix="/compatibility/v1"),
+    "gemini": Preset("google", cap_parameter="max_tokens", drain=True, openai_prefix="/openai"),
     "dashscope": Preset("alibaba", cap_parameter="max_tokens", drain=True),
     "ark": Preset("ark", cap_parameter="max_tokens"),
     "qianfan": Preset("qianfan", cap_parameter="max_tokens"),
@@ -44,7 +46,9 @@ PRESETS: dict[str, Preset] = {
     "minimax": Preset("minimax", cap_parameter="max_tokens", drain=True),
     "tgi": _SELF_HOSTED,
     "vllm": _SELF_HOSTED,
-    "ollama": _SELF_HOSTED,
+    "ollama": Preset("", cap_parameter="max_tokens", openai_prefix="/v1"),
+    "bedrock": Preset("aws", cap_parameter="max_tokens", drain=True, openai_prefix="/openai/v1"),
+    "anthropic": Preset("anthropic", include_usage=False, cap_parameter="max_tokens"),
     "lmstudio": _SELF_HOSTED,
     "mlx": _SELF_HOSTED,
     "llamacpp": _SELF_HOSTED,
@@ -70,12 +74,16 @@ HOSTS: dict[str, str] = {
     "generativelanguage.googleapis.com": "gemini",
     "api.moonshot.ai": "moonshot",
     "api.z.ai": "zai",
+    "api.anthropic.com": "anthropic",
+    "api.cohere.com": "cohere",
+    "api.cohere.ai": "cohere",
 }
 
 # Any other server that speaks the format: no list prices, nothing assumed but the format.
 UNKNOWN = Preset("")
 
 
-def preset_for(name: str | None, host: str) -> Preset:
-    """The preset of an upstream: as configured, else by its host."""
-    return PRESETS.get(name or HOSTS.get(host, ""), UNKNOWN)
+def preset_for(name: str | None, host: str, dialect: str = "openai") -> Preset:
+    """The preset of an upstream: as configured, else by its host, else by its dialect."""
+    own = dialect if dialect != "openai" else ""
+    return PRESETS.get(name or HOSTS.get(host, own), UNKNOWN)

@@ -12,7 +12,7 @@ from proxy.core.call import AttemptRecord, Outcome
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall, Attempt
-from proxy.gateway.dialects.base import Scanner, Watch
+from proxy.gateway.dialects.base import Scanner, Watch, comes_in_events
 from proxy.gateway.inbound import Send
 from proxy.gateway.meter import TIMEOUT, Meter
 from proxy.gateway.ports import Tokenizer
@@ -40,7 +40,8 @@ class Relay:
         self._meter = meter
         self._may_drain = may_drain
         self._measured: AttemptRecord | None = None
-        self.streamed = _is_event_stream(response)
+        self.content_type = _content_type(response)
+        self.streamed = call.dialect.streamed(call.facts, self.content_type)
         self.scanner = self._scanner(meter.tokenizer)
 
     def _scanner(self, tokenizer: Tokenizer) -> Scanner:
@@ -53,6 +54,9 @@ class Relay:
             paid_output=call.paid_output,
             count=tokenizer.counter(model),
             ready=partial(tokenizer.ready, model),
+            status=self.response.status,
+            content_type=self.content_type,
+            headers=self.response.headers,
         )
         return call.dialect.scanner(call.facts, watch)
 
@@ -108,13 +112,16 @@ class Relay:
         call = self.call
         call.status = self.response.status
         call.first_byte = self.attempt.first_byte
-        # A scanner may take bytes out of a stream: then its length is not the upstream's.
-        keep_length = known or not self.streamed
+        # A scanner may take documents out of a stream: then its length is not the upstream's.
+        keep_length = known or not (call.metered and self.streamed and self._has_documents())
         headers = answers.relayed_headers(call, self.response.headers, keep_length=keep_length)
         if extra:
             headers += extra
         call.answering = True
         await send({"type": "http.response.start", "status": call.status, "headers": headers})
+
+    def _has_documents(self) -> bool:
+        return comes_in_events(self.content_type) or self.content_type == "application/json"
 
     async def _stream(self, send: Send) -> None:
         scanner, inbound = self.scanner, self.call.inbound
@@ -157,11 +164,11 @@ class Relay:
             self.call.outcome = Outcome.UPSTREAM_FAILED
 
 
-def _is_event_stream(response: UpstreamResponse) -> bool:
+def _content_type(response: UpstreamResponse) -> str:
     for name, value in response.headers:
         if name == b"content-type":
-            return value[:17].lower() == b"text/event-stream"
-    return False
+            return value.partition(b";")[0].strip().lower().decode("latin-1")
+    return ""
 
 
 async def _send_part(send: Send, body: bytes) -> None:

@@ -19,6 +19,7 @@ from proxy.core.limits import Cap
 from proxy.core.money import usd
 from proxy.core.pricing import PriceQuery, Rates
 from proxy.core.reservation import Hold, HoldRequest
+from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.config import Upstream
 from proxy.gateway.ports import Ledger, Tokenizer
@@ -123,15 +124,23 @@ class _Bound(Struct, frozen=True):
     model: str
     choices: int
     body_bytes: int = 0
+    makes_text: bool = True
+    beside: Usage = EMPTY
 
     def most_nano(self, cap: Cap) -> int:
         """The most that the call can cost: one answer, and the prompt wherever it was tried before."""
-        output = estimate.output_bound(cap.tokens, self.model, self.choices)
-        most = max((r.most_nano(self.input_tokens, output) for r in self.rates), default=0)
+        output = self._most_output(cap)
+        beside = self.beside if self.beside is not EMPTY else None
+        most = max((r.most_nano(self.input_tokens, output, beside) for r in self.rates), default=0)
         if len(self.rates) > 1:
             prompts = [r.most_nano(self.input_tokens, 0) for r in self.rates]
             most += sum(prompts) - min(prompts)
         return most
+
+    def _most_output(self, cap: Cap) -> int:
+        if not self.makes_text:
+            return 0
+        return estimate.output_bound(cap.tokens, self.model, self.choices)
 
     def affordable(self, amount_nano: int) -> int | None:
         """The most output tokens that the amount pays for, even if the input cost nothing."""
@@ -150,9 +159,10 @@ class _Bound(Struct, frozen=True):
         """What it will likely cost: the charge of a call whose end nobody saw."""
         if not self.rates:
             return 0
-        return self.rates[0].most_nano(
-            *estimate.likely_tokens(self.body_bytes, cap.tokens, self.choices)
+        tokens = estimate.likely_tokens(
+            self.body_bytes, cap.tokens, self.choices if self.makes_text else 0
         )
+        return self.rates[0].most_nano(*tokens, self.beside)
 
 
 def _pending(call: ActiveCall) -> AttemptRecord:
@@ -177,6 +187,8 @@ def _bound(call: ActiveCall) -> _Bound:
         model=facts.model,
         choices=facts.choices,
         body_bytes=body_bytes,
+        makes_text=facts.makes_text,
+        beside=facts.beside,
     )
 
 

@@ -1,6 +1,6 @@
 """Plan: a public model name becomes the upstreams to try, in order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -39,17 +39,26 @@ class Plan:
 
 
 class Router:
-    """The rules of ``models``: a name of our own first, then globs in the file's order."""
+    """The rules of ``models``: a name of our own first, then globs in the file's order.
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    A call speaks one API, and goes to upstreams that speak it, where a rule leads to any: of the
+    rules that cover its model the first that has one, and of that rule's targets only those. Where
+    none has, the first rule counts: its server may speak more than it is known for.
+    """
+
+    def __init__(
+        self, rules: Iterable[Rule], speaks: Mapping[str, frozenset[str]] | None = None
+    ) -> None:
+        """``speaks`` says which families of paths each upstream understands."""
         self.rules = tuple(rules)
+        self._speaks = speaks or {}
         self._exact = {r.pattern: r for r in self.rules if r.exact}
         self._globs = tuple(r for r in self.rules if not r.exact)
         self._plan = lru_cache(maxsize=4096)(self._find)
 
-    def plan(self, model: str) -> Plan:
+    def plan(self, model: str, family: str = "openai") -> Plan:
         """The targets of a model. Raises ModelNotFound."""
-        plan = self._plan(model)
+        plan = self._plan(model, family)
         if plan is None:
             raise ModelNotFound(
                 f"No rule leads the model {model!r} to an upstream. "
@@ -58,34 +67,39 @@ class Router:
             )
         return plan
 
-    def default(self, model: str) -> Plan:
+    def default(self, model: str, family: str = "openai") -> Plan:
         """Where a request goes that is only passed through: by its model, else by the last glob.
 
         Raises ModelNotFound where there is no rule at all.
         """
         if model:
-            return self.plan(model)
+            return self.plan(model, family)
         if not self._globs:
             raise ModelNotFound(
                 "This request names no model, so that nothing says which upstream it is for. "
                 'Add a rule like `{match: "*", upstream: openai}` under `models:`.'
             )
-        target = self._globs[-1].targets[0]
-        return Plan("", (Target(target.upstream, ""),))
+        last = next((r for r in reversed(self._globs) if self._fitting(r, family)), self._globs[-1])
+        return Plan("", (Target((self._fitting(last, family) or last.targets)[0].upstream, ""),))
 
     @staticmethod
     def direct(model: str, upstream: str) -> Plan:
         """Straight to one upstream: for a client that brought that provider's own key."""
         return Plan(model, (Target(upstream, model),))
 
-    def _find(self, model: str) -> Plan | None:
-        rule = self._exact.get(model)
-        if rule is None:
-            rule = next((r for r in self._globs if fnmatchcase(model, r.pattern)), None)
-        if rule is None:
+    def _find(self, model: str, family: str) -> Plan | None:
+        exact = self._exact.get(model)
+        rules = [exact] if exact else [r for r in self._globs if fnmatchcase(model, r.pattern)]
+        if not rules:
             return None
-        targets = tuple(Target(t.upstream, t.model or model) for t in rule.targets)
+        rule = next((r for r in rules if self._fitting(r, family)), rules[0])
+        fitting = self._fitting(rule, family) or rule.targets
+        targets = tuple(Target(t.upstream, t.model or model) for t in fitting)
         return Plan(model, targets, rule.max_output_tokens)
+
+    def _fitting(self, rule: Rule, family: str) -> tuple[Target, ...]:
+        """The targets that speak the family's API."""
+        return tuple(t for t in rule.targets if family in self._speaks.get(t.upstream, ()))
 
 
 @lru_cache(maxsize=16384)

@@ -18,7 +18,7 @@ PRESETS = (
     "openai", "azure", "mistral", "deepseek", "groq", "xai", "openrouter", "together", "fireworks",
     "perplexity", "cerebras", "cohere", "gemini", "dashscope", "ark", "qianfan", "hunyuan",
     "moonshot", "zai", "minimax", "tgi", "vllm", "ollama", "lmstudio", "mlx", "llamacpp", "sglang",
-    "tensorrt", "triton",
+    "tensorrt", "triton", "bedrock", "anthropic",
 )  # fmt: skip
 
 PRICE_DECIMALS = 12

@@ -25,8 +25,9 @@ def test_totals_add_too(one: Usage, other: Usage) -> None:
 
 @given(usages)
 def test_every_token_is_in_one_total(usage: Usage) -> None:
-    """What is no token (pictures, time, characters, searches) is in neither total."""
+    """What is no token (pictures, time, characters, searches, pages …) is in neither total."""
     units = usage.images + usage.milliseconds + usage.characters + usage.searches
+    units += usage.pages + usage.file_searches + usage.containers
 
     assert usage.input_tokens + usage.output_tokens + units == sum(usage.nonzero().values())
 

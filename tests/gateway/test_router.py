@@ -43,3 +43,28 @@ def test_every_list_must_allow_a_model() -> None:
     check_allowed("gpt-5", "search", ("gpt-*",), ("*",))
     with pytest.raises(ModelNotAllowed, match="may use: gpt-4\\*"):
         check_allowed("gpt-5", "search", ("gpt-*",), ("gpt-4*",))
+
+
+SPEAKS = {
+    "openai": frozenset(("openai",)),
+    "anthropic": frozenset(("anthropic",)),
+    "local": frozenset(("openai", "ollama")),
+}
+
+
+def test_a_call_goes_where_its_api_is_spoken() -> None:
+    """The first rule with such an upstream; without one, the first rule."""
+    router = Router(
+        [
+            Rule("both", (Target("openai", ""), Target("anthropic", "")), exact=True),
+            Rule("*", (Target("openai", ""),)),
+            Rule("claude-*", (Target("anthropic", ""),)),
+        ],
+        SPEAKS,
+    )
+
+    assert router.plan("claude-3", "anthropic").targets == (Target("anthropic", "claude-3"),)
+    assert router.plan("claude-3").targets == (Target("openai", "claude-3"),)
+    assert router.plan("both", "anthropic").targets == (Target("anthropic", "both"),)
+    assert router.default("", "anthropic").targets == (Target("anthropic", ""),)
+    assert router.plan("gpt-4o", "gemini").targets == (Target("openai", "gpt-4o"),)

@@ -1,6 +1,8 @@
 """The shape of a dialect: inspect the body, patch it, scan the answer. Sans-I/O.
 
 A dialect knows one wire format. What differs between providers of that format is data (``Quirks``).
+Most scanners are an ``AnswerReader`` (answer_reader.py), which says what an answer's documents mean,
+under a scanner that is the same for all.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,9 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from proxy.core.errors import Refusal
-from proxy.core.usage import Usage
+from proxy.core.usage import EMPTY, Usage
+
+Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,21 @@ class Quirks:
     cap_parameter: str | None = (
         None  # max_tokens | max_completion_tokens; None: what the client sent, else by model
     )
+
+
+class Address(Struct, frozen=True):
+    """Where a request went, as far as its path and head say what it is about."""
+
+    path: bytes
+    query: bytes = b""
+    content_type: str = ""
+    model: str = ""  # unescaped; "" where the path names none
+    action: str = (
+        ""  # what is asked of the model, where the path says so: generateContent, converse …
+    )
+
+
+NOWHERE = Address(b"")
 
 
 class RequestFacts(Struct, frozen=True):
@@ -39,6 +58,10 @@ class RequestFacts(Struct, frozen=True):
     unbounded: tuple[
         str, ...
     ] = ()  # why the cost can't be bounded from the body: "image_url", "server tool web_search" …
+    makes_text: bool = True  # the answer has output tokens, to which the output cap applies
+    beside: Usage = (
+        EMPTY  # counts that the request itself gives: pictures asked for, characters to speak
+    )
     document: dict[str, Any] = {}  # the parsed body, for counting
 
 
@@ -51,13 +74,24 @@ class Patch(Struct, frozen=True):
     include_usage: bool = False
 
 
+class UsagePart(Struct, frozen=True):
+    """A part of an answer's usage that is billed at a model's own price."""
+
+    model: str  # "": the answer's
+    usage: Usage
+    service_tier: str = ""
+
+
 class Scan(Struct):
     """What a scanner learned of one answer so far."""
 
     usage: Usage | None = None  # None: the provider reported none
     usage_raw: bytes = b""
+    parts: tuple[UsagePart, ...] = ()  # where it is billed in parts: they add up to ``usage``
+    stated_nano: int | None = None  # what the provider itself says that it cost, in nano-dollars
     served_model: str = ""
     service_tier: str = ""
+    variants: tuple[str, ...] = ()  # what else decides the price: "batch", "fast", "us" …
     upstream_call_id: str = ""
     finished: bool = False  # the dialect's own end was seen ([DONE], or a whole JSON document)
     error: str = ""  # an error inside a 200
@@ -72,13 +106,16 @@ def _always() -> bool:
 class Watch(Struct, frozen=True):
     """How one answer is to be watched."""
 
-    streamed: bool  # the answer is an event stream (its content-type says so)
+    streamed: bool  # the answer comes in events, as ``Dialect.streamed`` says
     strip_usage: bool  # we asked for usage and the client did not: hide it again
     output_cap: int | None  # tokens, all choices together; cut a stream past it; None: never
     count: Callable[[str], int]  # tokens of a text in the model's vocabulary
     # Cut a stream that runs past what its hold pays for, also where the cap can't be watched.
     paid_output: int | None = None
     ready: Callable[[], bool] = _always  # whether it counts by now, and does not estimate
+    status: int = 200
+    content_type: str = ""  # in lower case, without parameters
+    headers: Headers = []  # the answer's, names in lower case: some count there
 
 
 class Scanner(Protocol):
@@ -111,15 +148,22 @@ class Scanner(Protocol):
 
 
 class Dialect(Protocol):
-    """One wire format."""
+    """One wire format at one kind of endpoint. Has no state: one object serves all calls."""
 
     name: str
+    family: str  # whose API it is: the ``dialect`` of the upstreams that speak it
 
-    def inspect(self, body: bytes) -> RequestFacts:
+    def inspect(self, body: bytes, address: Address) -> RequestFacts:
         """Read what is needed. Raises InvalidRequest with the parameter's name."""
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Splice the changes into the body; the same object where there are none."""
+
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """Whether a good answer of this type comes in events, or is too long to be kept.
+
+        Where not, it is one document, which is read whole before its head goes to the client.
+        """
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""
@@ -129,3 +173,13 @@ class Dialect(Protocol):
 
     def error_body(self, refusal: Refusal) -> bytes:
         """The refusal in the shape that this dialect's SDKs understand."""
+
+
+_EVENTS = frozenset(
+    ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+)
+
+
+def comes_in_events(content_type: str) -> bool:
+    """Whether a content type (in lower case, without parameters) is that of a stream of events."""
+    return content_type in _EVENTS

@@ -11,14 +11,14 @@ import orjson
 
 from proxy.gateway.dialects import sse
 from proxy.gateway.dialects.base import Scan
-from proxy.gateway.dialects.chat_scan import (
+from proxy.gateway.dialects.chat_text import spoken_in_choices
+from proxy.gateway.dialects.notes import (
     note_error,
     note_names,
     note_tier,
     note_usage,
     parse,
 )
-from proxy.gateway.dialects.chat_text import spoken_in_choices
 
 _MOST_TRIED = 64  # events in which model and id are looked for
 _END_OF_STREAM = 4096  # bytes in which [DONE] stands; only comments may come after it

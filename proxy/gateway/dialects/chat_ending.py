@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.gateway.dialects.chat_scan import parse
+from proxy.gateway.dialects.notes import parse
 from proxy.gateway.dialects.sse import payload
 from proxy.gateway.dialects.usage import Json
 

@@ -81,11 +81,14 @@ def cap_parameter(model: str) -> str:
     return "max_tokens"
 
 
-def inspect(body: bytes) -> RequestFacts:
-    """Read a chat request. Raises InvalidRequest, naming the parameter."""
+def inspect(body: bytes, addressed: str = "") -> RequestFacts:
+    """Read a chat request. Raises InvalidRequest, naming the parameter.
+
+    ``addressed`` is the model that the path names: it counts, whatever the body says.
+    """
     document, around = read_body(body)
     _refuse_doubtful_names(body, around, document)
-    model = document.get("model")
+    model = addressed or document.get("model")
     if type(model) is not str or not model:
         raise _wrong("model", "a model's name, as a string", model)
     if len(model) > _LONGEST_NAME or not model.isprintable() or "\ufffd" in model:

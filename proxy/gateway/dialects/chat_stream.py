@@ -13,7 +13,7 @@ from proxy.gateway.dialects.base import RequestFacts, Scan, Watch
 from proxy.gateway.dialects.chat_chunks import ChunkReader
 from proxy.gateway.dialects.chat_ending import ending
 from proxy.gateway.dialects.chat_output import StreamOutput
-from proxy.gateway.dialects.chat_scan import note_flag
+from proxy.gateway.dialects.notes import note_flag
 from proxy.gateway.dialects.text_bound import TextBound
 from proxy.gateway.dialects.usage import Json
 from proxy.gateway.dialects.usage_strip import LONGEST_EVENT, UsageStrip

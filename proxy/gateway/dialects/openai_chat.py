@@ -6,11 +6,20 @@ import orjson
 
 from proxy.core.errors import Refusal
 from proxy.gateway.dialects import chat_request, splice
-from proxy.gateway.dialects.base import Patch, RequestFacts, Scanner, Watch
-from proxy.gateway.dialects.chat_answer import AnswerScanner
+from proxy.gateway.dialects.base import (
+    Address,
+    Patch,
+    RequestFacts,
+    Scanner,
+    Watch,
+    comes_in_events,
+)
+from proxy.gateway.dialects.chat_answer import ChatAnswer
 from proxy.gateway.dialects.chat_stream import StreamScanner
 from proxy.gateway.dialects.chat_text import prompt_text
+from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import openai_error
+from proxy.gateway.dialects.route import Route
 
 _OPENING_BRACE: Final = ord("{")
 _LIMITS: Final = (b"max_completion_tokens", b"max_tokens")
@@ -20,10 +29,11 @@ class OpenAIChat:
     """``/chat/completions``. Has no state: one serves all calls."""
 
     name = "openai_chat"
+    family = "openai"
 
-    def inspect(self, body: bytes) -> RequestFacts:
+    def inspect(self, body: bytes, address: Address) -> RequestFacts:
         """Read what is needed. Raises InvalidRequest with the parameter's name."""
-        return chat_request.inspect(body)
+        return chat_request.inspect(body, address.model)
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Splice the changes into a body that was inspected; the same object where there are none."""
@@ -42,9 +52,16 @@ class OpenAIChat:
             edits.append(splice.insertion(body, b",".join(added)))
         return splice.apply(body, edits)
 
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """As its type says."""
+        del facts
+        return comes_in_events(content_type)
+
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""
-        return StreamScanner(facts, watch) if watch.streamed else AnswerScanner(facts, watch)
+        if watch.streamed:
+            return StreamScanner(facts, watch)
+        return DocumentScanner(ChatAnswer(), watch)
 
     def prompt_text(self, facts: RequestFacts) -> str:
         """All text of the request that the provider tokenizes, without what its template adds."""
@@ -115,3 +132,15 @@ def _ask_for_usage(
                 edits.append((*member.value, b"true"))
             return
     edits.append(splice.insertion(body, b'"include_usage":true', options))
+
+
+_CHAT: Final = OpenAIChat()
+ROUTES: Final = (
+    Route("POST", "/v1/chat/completions", _CHAT, "chat.completions"),
+    # Azure's
+    Route("POST", "/openai/v1/chat/completions", _CHAT, "chat.completions", holds=""),
+    Route(
+        "POST", "/openai/deployments/{model}/chat/completions", _CHAT, "chat.completions", holds=""
+    ),
+    Route("POST", "/models/chat/completions", _CHAT, "chat.completions", holds=""),
+)

@@ -1,7 +1,9 @@
 """What is passed through and not metered: every endpoint that has no dialect of its own here."""
 
+from collections.abc import Callable
+
 from proxy.core.errors import Refusal
-from proxy.gateway.dialects.base import Patch, RequestFacts, Scan, Scanner, Watch
+from proxy.gateway.dialects.base import Address, Patch, RequestFacts, Scan, Scanner, Watch
 from proxy.gateway.dialects.errors import openai_error
 
 
@@ -10,15 +12,26 @@ class Unmetered:
 
     name = "unmetered"
 
-    def inspect(self, body: bytes) -> RequestFacts:
+    def __init__(
+        self, family: str = "openai", error_body: Callable[[Refusal], bytes] = openai_error
+    ) -> None:
+        self.family = family
+        self._error_body = error_body
+
+    def inspect(self, body: bytes, address: Address) -> RequestFacts:
         """Nothing is read: the body may be anything."""
         del body
-        return RequestFacts(model="")
+        return RequestFacts(model=address.model)
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """The same body."""
         del patch
         return body
+
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """Nothing is kept."""
+        del facts, content_type
+        return True
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner that passes everything."""
@@ -31,8 +44,8 @@ class Unmetered:
         return ""
 
     def error_body(self, refusal: Refusal) -> bytes:
-        """The refusal in OpenAI's shape, since these endpoints are its."""
-        return openai_error(refusal)
+        """The refusal in the shape of the API that was called."""
+        return self._error_body(refusal)
 
 
 class PassThrough:

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from proxy.gateway.dialects import splice, sse
-from proxy.gateway.dialects.chat_scan import parse
+from proxy.gateway.dialects.notes import parse
 from proxy.gateway.dialects.usage import Json
 
 LONGEST_EVENT: Final = 1024 * 1024  # bytes; a longer one goes through unread

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from proxy.gateway.dialects.base import RequestFacts, Scanner, Watch
+from proxy.gateway.dialects.base import NOWHERE, RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.openai_chat import OpenAIChat
 
 USAGE = {
@@ -77,7 +77,7 @@ def letters(text: str) -> int:
 def asked(**body: Any) -> RequestFacts:
     """What was read of a request."""
     document = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], **body}
-    return OpenAIChat().inspect(json.dumps(document).encode())
+    return OpenAIChat().inspect(json.dumps(document).encode(), NOWHERE)
 
 
 def stream_scanner(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
-from proxy.gateway.dialects.chat_answer import TOO_LARGE, UNREADABLE, note_plainly
-from proxy.gateway.dialects.chat_scan import note_error, note_flag, note_names, note_usage, parse
+from proxy.gateway.dialects.chat_answer import note_plainly
+from proxy.gateway.dialects.document_scan import TOO_LARGE, UNREADABLE
+from proxy.gateway.dialects.notes import note_error, note_flag, note_names, note_usage, parse
 from proxy.gateway.dialects.openai_chat import OpenAIChat
 from tests.gateway.dialects.chunks import USAGE, asked, compact, cut_every, relayed, words
 from tests.gateway.dialects.documents import spelled

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.core.errors import InvalidRequest
-from proxy.gateway.dialects.base import Patch, RequestFacts, Watch
+from proxy.gateway.dialects.base import NOWHERE, Patch, RequestFacts, Watch
 from proxy.gateway.dialects.openai_chat import OpenAIChat
 from proxy.gateway.dialects.usage import read_usage
 from proxy.store.vocabulary import Vocabulary
@@ -168,6 +168,6 @@ def test_every_recorded_request_is_read_and_can_be_patched(exchanges: list[dict[
 
 def inspected(body: bytes) -> RequestFacts:
     try:
-        return CHAT.inspect(body)
+        return CHAT.inspect(body, NOWHERE)
     except InvalidRequest as refused:
         pytest.fail(f"{refused.message}: {body[:300]!r}")

@@ -6,20 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import InvalidRequest
-from proxy.gateway.dialects.base import Patch, RequestFacts, Scan, Watch
-from proxy.gateway.dialects.registry import DIALECTS, UNMETERED
+from proxy.gateway.dialects.base import NOWHERE, Patch, RequestFacts, Scan, Watch
+from proxy.gateway.dialects.unmetered import Unmetered
+from proxy.gateway.paths import find_way
 
 WATCH = Watch(streamed=True, strip_usage=True, output_cap=1, count=len)
 
 
+UNMETERED = Unmetered()
+
+
 def test_chat_completions_are_metered() -> None:
-    assert DIALECTS["chat.completions"].name == "openai_chat"
+    way = find_way("POST", b"/v1/chat/completions", {})
+
+    assert way is not None
+    assert (
+        way.dialect.name,
+        way.endpoint,
+        way.metered,
+    ) == ("openai_chat", "chat.completions", True)
 
 
 @given(st.binary(max_size=60))
 def test_what_has_no_dialect_passes_untouched(body: bytes) -> None:
     """Any body, any answer, whatever is asked for: the same objects, and nothing learned."""
-    assert RequestFacts(model="") == UNMETERED.inspect(body)
+    assert RequestFacts(model="") == UNMETERED.inspect(body, NOWHERE)
     assert UNMETERED.patch(body, Patch("m", 1, "max_tokens", include_usage=True)) is body
     scanner = UNMETERED.scanner(RequestFacts(model=""), WATCH)
     assert scanner.feed(body) is body

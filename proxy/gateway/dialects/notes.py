@@ -1,4 +1,4 @@
-"""What an answer or a chunk of the chat format says about itself, noted in a Scan."""
+"""What a document of an answer says about itself, in the words that most dialects share, noted in a Scan."""
 
 import re
 from typing import Any

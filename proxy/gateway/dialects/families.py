@@ -1,0 +1,25 @@
+"""Whose API a path belongs to, also where the endpoint itself is only passed through."""
+
+from typing import Final, NamedTuple
+
+from proxy.gateway.dialects.base import Dialect
+from proxy.gateway.dialects.errors import openai_error
+from proxy.gateway.dialects.unmetered import Unmetered
+
+_OPENAI: Final = Unmetered("openai", openai_error)
+
+
+class Family(NamedTuple):
+    """One API as a client sees it: a prefix of paths."""
+
+    prefix: str
+    unmetered: Dialect  # for its endpoints that have no dialect of their own
+    holds: str  # the leading part of the path that an upstream's base_url already has
+    header: bytes = b""  # the prefix is this API's only where the request has this header
+
+
+# The first that fits counts.
+FAMILIES: Final[tuple[Family, ...]] = (
+    Family("/openai/", _OPENAI, ""),  # Azure
+    Family("/v1/", _OPENAI, "/v1"),
+)

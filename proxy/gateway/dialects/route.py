@@ -1,0 +1,19 @@
+"""Where a dialect is spoken: a method, a path, and what the path says about the call."""
+
+from typing import NamedTuple
+
+from proxy.gateway.dialects.base import Dialect
+
+
+class Route(NamedTuple):
+    """One metered endpoint.
+
+    ``path`` may name parts in braces: ``{model}`` and ``{action}`` are handed to the dialect, others
+    only stand for a segment. ``{model}`` may hold escaped slashes.
+    """
+
+    method: str
+    path: str
+    dialect: Dialect
+    endpoint: str  # the bounded label of metrics and rows: chat.completions, messages …
+    holds: str = "/v1"  # the leading part of the path that an upstream's base_url already has
