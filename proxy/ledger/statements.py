@@ -48,6 +48,7 @@ INSERT_HOLD = _insert(holds)
 PUT_WINDOW = _replace(budget_windows)
 ADD_ROLLUP = _add(rollups)
 ADD_BY_PRINCIPAL = _add(rollups_by_principal)
+ADD_WINDOW = _add(budget_windows)
 NOTE_HOLD = _text(
     update(holds).where(holds.c.call_id == bindparam("id")).values(record=bindparam("text"))
 )
