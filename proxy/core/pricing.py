@@ -4,8 +4,9 @@
 numbers over one denominator, so that a charge on the data path costs two microseconds and no fraction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -20,12 +21,14 @@ class ChargeLine(NamedTuple):
     """One line of a charge: ``quantity`` of ``what`` at ``price_nano`` nano-dollars each.
 
     The price is an exact decimal, or a fraction (``185/6``) where it has no end as a decimal: an
-    hour of audio that is metered in milliseconds.
+    hour of audio that is metered in milliseconds. ``model`` is the one whose price it is, where an
+    answer is billed in parts at several models' prices.
     """
 
     what: str
     quantity: int
     price_nano: str
+    model: str = ""
 
 
 class Charge(Struct, frozen=True):
@@ -35,8 +38,11 @@ class Charge(Struct, frozen=True):
     lines: tuple[ChargeLine, ...]
 
 
-# An attempt's flag for the tier that its answer named, so that it can be rated again: tier=flex.
+# An attempt's flags for the tier that its answer named, and for what else decided its price, so that it
+# can be rated again: tier=flex, variant=us.
 TIER_FLAG = "tier="
+VARIANT_FLAG = "variant="
+STATED_LINE = "stated"  # the line of a charge that the provider stated himself
 
 TEXT_INPUT = ("input", "cached_input", "cache_write", "cache_write_1h")
 ALL_OUTPUT = ("output", "reasoning", "audio_output", "image_output")
@@ -78,13 +84,20 @@ class PriceTier:
 class Rates:
     """What one model costs at one time in one context, ready to multiply."""
 
-    source: str  # configuration | provider | pricebook
+    source: str  # configuration | pricebook
     version: str  # names the price data, so that a row can be re-rated
     denominator: int
     tiers: tuple[PriceTier, ...]  # highest ``above`` first; the last has above = 0
     per_request: int = 0  # numerator; per_request_shown likewise
     per_request_shown: str = "0"
     minimum_ms: int = 0  # audio shorter than this is billed as so long
+    search_once: bool = False  # however often one answer searched, it is billed once
+    adjusts: bool = field(
+        init=False, repr=False, compare=False
+    )  # what is billed may not be what was used
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "adjusts", bool(self.minimum_ms or self.search_once))
 
     def tier(self, input_tokens: int) -> PriceTier:
         """The tier of a request with so many input tokens; the whole request is priced by it."""
@@ -95,7 +108,12 @@ class Rates:
 
     def charge(self, usage: Usage) -> Charge:
         """Usage × price. What has no price has no line."""
-        if self.minimum_ms:
+        total, lines = self.reckon(usage)
+        return Charge(round_half_even(total, self.denominator), tuple(lines))
+
+    def reckon(self, usage: Usage, model: str = "") -> tuple[int, list[ChargeLine]]:
+        """The exact sum, as a numerator over ``denominator``, and its lines."""
+        if self.adjusts:
             usage = self._billed(usage)
         tiers = self.tiers
         tier = tiers[0] if len(tiers) == 1 else self.tier(usage.input_tokens)
@@ -104,10 +122,10 @@ class Rates:
         for count, (bucket, numerator, shown) in zip(tier.counts(usage), tier.priced, strict=False):
             if count:
                 total += count * numerator
-                lines.append(_new_line(ChargeLine, (bucket, count, shown)))
+                lines.append(_new_line(ChargeLine, (bucket, count, shown, model)))
         if self.per_request:
-            lines.append(ChargeLine("request", 1, self.per_request_shown))
-        return Charge(round_half_even(total, self.denominator), tuple(lines))
+            lines.append(ChargeLine("request", 1, self.per_request_shown, model))
+        return total, lines
 
     def most_nano(self, input_tokens: int, output_tokens: int, beside: Usage | None = None) -> int:
         """An upper bound, rounded up, of what at most so many tokens in and out can cost.
@@ -117,7 +135,7 @@ class Rates:
         may be dearer or cheaper. ``beside`` are counts that the request itself gives: pictures
         asked for, characters to speak, tokens of audio or image sent along.
         """
-        beside = self._billed(beside) if beside else EMPTY
+        beside = self._billed(beside) if beside is not None else EMPTY
         extra_input = beside.input_tokens
         most = next_above = input_tokens + extra_input
         worst = 0
@@ -136,12 +154,30 @@ class Rates:
 
     def _billed(self, usage: Usage) -> Usage:
         if 0 < usage.milliseconds < self.minimum_ms:
-            return replace(usage, milliseconds=self.minimum_ms)
+            usage = replace(usage, milliseconds=self.minimum_ms)
+        if self.search_once and usage.searches > 1:
+            usage = replace(usage, searches=1)
         return usage
 
 
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)
-_new_line: Callable[[type[ChargeLine], tuple[str, int, str]], ChargeLine] = tuple.__new__
+_new_line: Callable[[type[ChargeLine], tuple[str, int, str, str]], ChargeLine] = tuple.__new__
+
+
+def charge_together(parts: Iterable[tuple[Rates, Usage, str]]) -> Charge:
+    """The charge of an answer that is billed in parts, each at its model's price: rounded once, as a whole."""
+    total = Fraction(0)
+    lines: list[ChargeLine] = []
+    for rates, usage, model in parts:
+        numerator, more = rates.reckon(usage, model)
+        total += Fraction(numerator, rates.denominator)
+        lines += more
+    return Charge(round_half_even(total.numerator, total.denominator), tuple(lines))
+
+
+def stated_charge(nano: int) -> Charge:
+    """The charge that a provider stated: one line, which is all that he said of it."""
+    return Charge(nano, (ChargeLine(STATED_LINE, 1, str(nano)),) if nano else ())
 
 
 class PriceQuery(NamedTuple):
@@ -150,7 +186,7 @@ class PriceQuery(NamedTuple):
     upstream: str  # the configured name
     provider: str  # the price book's name for it: openai, anthropic, …
     model: str  # as the answer names it, where it does
-    variants: tuple[str, ...] = ()  # flex, priority, batch, fast …, as the answer says
+    variants: tuple[str, ...] = ()  # flex, priority, batch, fast, us …, as the answer says
 
 
 class PriceBook(Protocol):
@@ -158,6 +194,9 @@ class PriceBook(Protocol):
 
     def rates(self, query: PriceQuery, at_us: int) -> Rates | None:
         """The rates at a time (epoch microseconds), or None where nothing gives a price."""
+
+    def listed(self, query: PriceQuery, at_us: int) -> Rates | None:
+        """The list price alone, whatever the configuration says: for audit."""
 
     def bound(self, query: PriceQuery, at_us: int) -> Rates | None:
         """Rates no lower than any that the answer may turn out to have.

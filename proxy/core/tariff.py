@@ -4,8 +4,8 @@ Everything is a ``Fraction`` of nano-dollars a unit: exact, however the price wa
 hour is metered in milliseconds). Nothing here is on the data path; the price book keeps the outcome.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from math import lcm
@@ -42,7 +42,28 @@ PRICE_KEYS: Mapping[str, tuple[str, int]] = {
     "per_second": ("milliseconds", 1_000_000),
     "per_mchar": ("characters", 1_000),
     "per_search": ("searches", 1_000_000_000),
+    "per_page": ("pages", 1_000_000_000),
+    "per_file_search": ("file_searches", 1_000_000_000),
+    "per_container": ("containers", 1_000_000_000),
 }
+
+# What a surcharge on tokens (a region's, a fast lane's) applies to, and a tool's fee is not part of.
+TOKENS = frozenset(
+    (
+        "input",
+        "cached_input",
+        "cache_write",
+        "cache_write_1h",
+        "audio_input",
+        "cached_audio_input",
+        "image_input",
+        "cached_image_input",
+        "output",
+        "reasoning",
+        "audio_output",
+        "image_output",
+    )
+)
 
 # Where a bucket has no price of its own: the first of these that has one. A discount or a surcharge
 # is never assumed: what is cached costs what it would cost uncached. For sound and pictures the
@@ -67,6 +88,7 @@ class Tariff:
 
     steps: Mapping[str, Steps] = field(default_factory=dict)
     minimum_ms: int = 0
+    search_once: bool = False  # however often one answer searched, it is billed once
 
     def filled(self) -> "Tariff":
         """The same with every bucket that falls back on another spelled out."""
@@ -77,15 +99,17 @@ class Tariff:
                 found = next((own[other] for other in others if other in own), None)
                 if found:
                     filled[bucket] = found
-        return Tariff(filled, self.minimum_ms)
+        return replace(self, steps=filled)
 
-    def scaled(self, factor: Fraction) -> "Tariff":
-        """Every price times ``factor``."""
+    def scaled(self, factor: Fraction, only: Container[str] | None = None) -> "Tariff":
+        """Every price times ``factor``, or of the buckets in ``only``."""
         steps = {
             what: tuple(Step(above, nano * factor) for above, nano in steps)
+            if only is None or what in only
+            else steps
             for what, steps in self.steps.items()
         }
-        return Tariff(steps, self.minimum_ms)
+        return replace(self, steps=steps)
 
     def rates(self, source: str, version: str) -> Rates:
         """Ready to multiply, over one denominator."""
@@ -106,6 +130,7 @@ class Tariff:
             per_request=int(request * denominator),
             per_request_shown=decimal_text(request),
             minimum_ms=self.minimum_ms,
+            search_once=self.search_once,
         )
 
 
@@ -134,7 +159,11 @@ def dearest(tariffs: Sequence[Tariff]) -> Tariff:
             Step(above, max(_at(alternative, above) for alternative in alternatives))
             for above in sorted(_thresholds(alternatives))
         )
-    return Tariff(steps, max(tariff.minimum_ms for tariff in filled))
+    return Tariff(
+        steps,
+        max(tariff.minimum_ms for tariff in filled),
+        all(tariff.search_once for tariff in filled),
+    )
 
 
 def _thresholds(alternatives: Iterable[Steps]) -> set[int]:

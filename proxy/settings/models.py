@@ -249,6 +249,9 @@ class PriceOverride(Section):
     per_second: Price | None = None
     per_mchar: Price | None = None
     per_search: Price | None = None
+    per_page: Price | None = None
+    per_file_search: Price | None = None
+    per_container: Price | None = None
     valid_from: Day | None = None
     multiplier: Factor | None = None
 

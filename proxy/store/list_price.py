@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from math import prod
 from typing import Any
 
-from proxy.core.tariff import REQUEST, Step, Steps, Tariff
+from proxy.core.tariff import REQUEST, TOKENS, Step, Steps, Tariff
 from proxy.store.price_data import ListPrice
 
 DAY_US = 86_400_000_000
 
 # The data's keys for each bucket, most special first, and nano-dollars a unit for one dollar there:
-# a million tokens or characters, a thousand searches or requests, an hour of sound. What a model
-# prices beside (pages, video, citations, code runs, stored searches) is in no bucket of Usage.
+# a million tokens or characters, a thousand of what is counted by the piece, an hour of sound. What a
+# model prices beside (tokens of video, citations, pages with annotations) is in no bucket of Usage.
 _MTOK, _THOUSAND, _HOUR_MS = Fraction(1_000), Fraction(1_000_000), Fraction(10**9, 3_600_000)
 _UNITS: Mapping[str, tuple[tuple[str, ...], Fraction]] = {
     "input": (("input_text_mtok", "input_mtok"), _MTOK),
@@ -36,26 +37,42 @@ _UNITS: Mapping[str, tuple[tuple[str, ...], Fraction]] = {
     "reasoning": (("output_text_reasoning_mtok", "output_reasoning_mtok"), _MTOK),
     "audio_output": (("output_audio_mtok",), _MTOK),
     "image_output": (("output_image_mtok",), _MTOK),
-    "milliseconds": (("input_audio_hours", "audio_hours", "output_audio_hours"), _HOUR_MS),
+    "milliseconds": (
+        ("input_audio_hours", "audio_hours", "output_audio_hours", "output_video_hours"),
+        _HOUR_MS,
+    ),
     "characters": (("input_mchars",), _MTOK),
+    "images": (("output_images_kcount",), _THOUSAND),
     "searches": (("web_searches_kcount", "rerank_searches_kcount"), _THOUSAND),
+    "pages": (("input_document_kpages",), _THOUSAND),
+    "file_searches": (("storage_searches_kcount",), _THOUSAND),
+    "containers": (("code_containers_kcount",), _THOUSAND),
     REQUEST: (("requests_kcount",), _THOUSAND),
 }
 
-# Tiers and routes that a provider may choose by itself, where the request leaves it to him. Batches,
-# fast modes and kinds of search are asked for.
-_CHOSEN_BY_PROVIDER = frozenset({"service_tier", "route"})
+# What a provider may choose by itself, where the request leaves it to him. Batches, fast modes, sizes
+# of pictures and kinds of search are asked for.
+CHOSEN_BY_PROVIDER = ("inference_geo", "route", "search_context", "service_tier")
+
+# Of capacity that was paid for in advance no token is billed, whatever the model.
+PROVISIONED = "provisioned_throughput"
 
 
 def tariff(model: ListPrice, at_us: int, variants: Iterable[str] = ()) -> Tariff:
     """What the model costs at a time, with every variant applied that the call has."""
     usd = dict(_standard(model, at_us))
     wanted = frozenset(variants)
+    if PROVISIONED in wanted:
+        return Tariff()
     overrides: dict[str, Any] = {}
+    times: dict[tuple[str, ...], Fraction] = {}
     for variant in model.variants:
         if holds(variant, at_us) and wanted.issuperset(variant["when"].values()):
-            overrides = {**variant["usd"], **overrides}
-    return _tariff(usd | overrides, model.minimum_ms)
+            overrides = {**variant.get("usd", {}), **overrides}
+            if "times" in variant:
+                times.setdefault(tuple(variant["when"]), Fraction(variant["times"]))
+    listed = _tariff(usd | overrides, model)
+    return listed.scaled(prod(times.values(), start=Fraction(1)), TOKENS) if times else listed
 
 
 def _standard(model: ListPrice, at_us: int) -> Mapping[str, Any]:
@@ -67,20 +84,15 @@ def _standard(model: ListPrice, at_us: int) -> Mapping[str, Any]:
     return first
 
 
-def has_variant(model: ListPrice, at_us: int, variant: str) -> bool:
-    """Whether the model has a price for this variant at this time."""
-    return any(variant in v["when"].values() and holds(v, at_us) for v in model.variants)
-
-
-def chosen_by_provider(model: ListPrice, at_us: int) -> set[str]:
-    """The variants that an answer may turn out to have though the request named none."""
-    return {
-        value
+def variants_of(model: ListPrice, at_us: int) -> list[tuple[str, str]]:
+    """What makes another price of the model at this time: the key and the value that it has."""
+    known = [
+        condition
         for variant in model.variants
         if holds(variant, at_us)
-        for key, value in variant["when"].items()
-        if key in _CHOSEN_BY_PROVIDER
-    }
+        for condition in variant["when"].items()
+    ]
+    return list(dict.fromkeys(known))
 
 
 # Time
@@ -121,7 +133,7 @@ def _time_us(text: str) -> int:
 # Units
 
 
-def _tariff(usd: Mapping[str, Any], minimum_ms: int) -> Tariff:
+def _tariff(usd: Mapping[str, Any], model: ListPrice) -> Tariff:
     steps: dict[str, Steps] = {}
     for bucket, (keys, nano_per_usd) in _UNITS.items():
         found = next((usd[key] for key in keys if key in usd), None)
@@ -131,4 +143,4 @@ def _tariff(usd: Mapping[str, Any], minimum_ms: int) -> Tariff:
                 Step(above, Fraction(Decimal(price)) * nano_per_usd)
                 for above, price in sorted((int(above), price) for above, price in tiers.items())
             )
-    return Tariff(steps, minimum_ms)
+    return Tariff(steps, model.minimum_ms, model.search_once)

@@ -259,6 +259,26 @@ def test_every_model_of_a_provider_is_listed(cli: Cli) -> None:
     assert all(row["input_per_mtok"] for row in rows)
 
 
+def test_a_price_is_shown_in_every_variant_with_its_tiers_and_fees(cli: Cli) -> None:
+    rows = cli("prices", "show", "gpt-5.4", "--format", "json").rows
+
+    shown = {(r["variant"], r["above_input_tokens"]): r["input_per_mtok"] for r in rows}
+    assert shown[("", None)] == "2.5"
+    assert shown[("", 272_000)] == "5"
+    assert shown[("flex", None)] == "1.25"
+    assert shown[("eu (×1.1)", 272_000)] == "5.5"
+    assert (rows[0]["per_search"], rows[0]["per_container"]) == ("0.01", "0.03")
+    assert rows[0]["beside"] == "per_search 0.01, per_file_search 0.0025, per_container 0.03"
+
+
+def test_what_is_no_price_of_tokens_is_shown_too(cli: Cli) -> None:
+    pictures = cli("prices", "show", "dall-e-3", "--format", "json").rows
+    [sound] = cli("prices", "show", "whisper-1", "--format", "json").rows
+
+    assert {r["variant"]: r["per_image"] for r in pictures}["hd 1024x1792"] == "0.12"
+    assert sound["per_second"] == "0.0001"
+
+
 def test_prices_of_a_time(cli: Cli) -> None:
     done = cli("prices", "show", "gpt-4o", "--at", "2026-01-01", "--format", "csv")
 

@@ -81,7 +81,7 @@ def test_the_lines_multiply_out_to_the_exact_sum(tariff: Tariff, usage: Usage) -
 
 @given(tariffs(), usages)
 def test_there_are_lines_for_what_costs_something_only(tariff: Tariff, usage: Usage) -> None:
-    for what, quantity, price in tariff.rates("test", "1").charge(usage).lines:
+    for what, quantity, price, _ in tariff.rates("test", "1").charge(usage).lines:
         assert quantity == 1 if what == "request" else quantity > 0
         assert Fraction(price) > 0
 
@@ -171,7 +171,7 @@ def test_a_model_without_an_output_price_is_fine() -> None:
 def test_a_request_can_have_a_price_of_its_own() -> None:
     rates = tariff_from_keys({"per_request": Decimal("0.005")}).rates("test", "1")
 
-    assert rates.charge(Usage(input=5)).lines == (("request", 1, "5000000"),)
+    assert rates.charge(Usage(input=5)).lines == (("request", 1, "5000000", ""),)
     assert rates.most_nano(5, 5) == 5_000_000
 
 

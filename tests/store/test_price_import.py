@@ -76,7 +76,7 @@ def theirs(
 
 def test_every_model_costs_what_the_package_says(providers: list[Any]) -> None:
     """Over all models, contexts, dates, times of day and tiers: the same charge, to the nano-dollar."""
-    book = LayeredPriceBook((), PriceData.load())
+    book = LayeredPriceBook((), PriceData.load(supplement=None))
     random = Random(20261122)
     wrong = []
     for provider in providers:
@@ -117,7 +117,7 @@ def test_an_import_writes_the_committed_file(providers: list[Any], tmp_path: Pat
     summary = import_prices(target)
 
     assert target.read_bytes() == DATA_FILE.read_bytes()
-    assert (summary.before, summary.after) == ("", PriceData.load().version)
+    assert (summary.before, summary.after) == ("", PriceData.load(supplement=None).version)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prices.jsonl"]
 
 
