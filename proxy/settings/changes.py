@@ -6,7 +6,13 @@ from proxy.settings.budgets import Section
 from proxy.settings.document import Path, dotted
 from proxy.settings.models import Settings
 
-_FIXED_AT_START = ("database", "server.host", "server.port", "server.workers")
+_FIXED_AT_START = (
+    "database",
+    "server.host",
+    "server.port",
+    "server.workers",
+    "metrics.max_label_sets",
+)
 
 
 def changed(old: Settings, new: Settings) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from proxy.settings.fields import (
     MaybeText,
     Name,
     OnOverCap,
+    Places,
     Policy,
     Port,
     Price,
@@ -84,6 +85,12 @@ class LoggingSettings(Section):
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class MetricsSettings(Section):
+    """How much ``/metrics`` may show."""
+
+    max_label_sets: Places = 1000
 
 
 class Defaults(Section):
@@ -285,6 +292,7 @@ class Settings(Section):
     accept_provider_keys: list[AcceptedKeys] = Field(default=[])
     prices: list[PriceOverride] = Field(default=[])
     logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def is_sqlite(self) -> bool:
