@@ -35,6 +35,7 @@ class FareboxOptions:
     database: str | None = None  # None: a new SQLite file
     workers: int = 1
     durability: str = "normal"
+    under: tuple[str, ...] = ()  # a tool that runs it, with its options
 
 
 @contextlib.contextmanager
@@ -152,11 +153,13 @@ def farebox(folder: Path, mock_port: int, options: FareboxOptions) -> Iterator[G
     database = options.database or f"sqlite:///{folder}/farebox.db"
     config.write_text(farebox_config(port, mock_port, database, options))
     command = [str(Path(sys.executable).with_name("farebox")), "serve", "--config", str(config)]
+    if options.under:
+        command = [*options.under, sys.executable, *command]
     # One worker has one processor; more of them have all.
     cpu = GATEWAY_CPU if options.workers == 1 else None
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
     with running(command, cpu=cpu, log=log, environment=environment) as process:
-        await_port(process, port, log)
+        await_port(process, port, log, limit_s=120 if options.under else 15)
         _await_ready(port)
         yield Gateway("farebox", port, process.pid)
 

@@ -12,7 +12,12 @@ from pathlib import Path
 
 GATEWAY_CPU = 0
 LOAD_CPU = 1  # the mock's, too
-_PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "gcc": "gcc", "taskset": "util-linux"}
+_PACKAGES = {
+    "nginx": "nginx-light",
+    "taskset": "util-linux",
+    "callgrind_control": "valgrind",
+    "callgrind_annotate": "valgrind",
+}
 _STOP_S = 20.0
 
 
