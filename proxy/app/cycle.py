@@ -6,12 +6,13 @@ is not an error of the application: it is how an upstream's broken answer is pas
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import structlog
 
-from proxy.gateway.inbound import Message, Scope
+from proxy.gateway.inbound import Head, Message, Scope
 
 _STATUS_LINES: Final = {
     **{n: b"HTTP/1.1 %d \r\n" % n for n in range(100, 600)},
@@ -27,6 +28,7 @@ class Flow(Protocol):
     """uvicorn's flow control of one connection."""
 
     write_paused: bool
+    read_paused: bool
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written."""
@@ -54,22 +56,31 @@ class Cycle:
         "_chunked",
         "_expected",
         "_fresh",
-        "_head",
         "_host",
+        "_on_leave",
+        "_out",
+        "_timed_out_s",
         "_waiter",
         "_waiting_for_100_continue",
+        "declared",
         "disconnected",
+        "head",
         "keep_alive",
         "more_body",
         "response_complete",
         "response_started",
-        "scope",
     )
 
     def __init__(
-        self, host: Host, scope: Scope, *, keep_alive: bool, expect_100_continue: bool
+        self,
+        host: Host,
+        head: Head,
+        declared: bytes,
+        keep_alive: bool,
+        expect_100_continue: bool,
     ) -> None:
-        self.scope = scope
+        self.head = head
+        self.declared = declared  # the request's content-length, b"" where it has none
         self.keep_alive = keep_alive
         self.disconnected = False
         self.more_body = True
@@ -80,7 +91,9 @@ class Cycle:
         self._body: list[bytes] = []
         self._fresh = False  # something came that was not received yet
         self._waiter: asyncio.Future[None] | None = None
-        self._head = b""  # of the answer, not yet written
+        self._on_leave: Callable[[], None] | None = None
+        self._timed_out_s = 0.0
+        self._out = b""  # the head of the answer, not yet written
         self._chunked = False
         self._expected = 0  # bytes of the body still to come, where its length was said
 
@@ -103,6 +116,21 @@ class Cycle:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def leave(self) -> None:
+        """The client has left before its answer was complete."""
+        on_leave, self._on_leave = self._on_leave, None
+        if on_leave is not None:
+            on_leave()
+
+    def time_out(self, after_s: float) -> bool:
+        """The body did not come in time; whether somebody waits for it who will say so."""
+        if self._timed_out_s or self.response_started:
+            return False
+        self._timed_out_s = after_s
+        self.keep_alive = False
+        self.set()
+        return True
+
     @property
     def message_event(self) -> "Cycle":
         """What uvicorn sets when the connection is lost."""
@@ -110,13 +138,13 @@ class Cycle:
 
     # The application
 
-    async def run_asgi(self, app: Any) -> None:
+    async def run_asgi(self, app: Any, scope: Scope) -> None:
         """Run the application for this request."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
         except Exception:  # noqa: BLE001 - logged whole; a defect ends one request, not the server
             # The traceback has no request data.
-            _log.exception("defect_in_server", path=self.scope["path"])
+            _log.exception("defect_in_server", path=scope["path"])
             if not self.response_started:
                 await self._sorry()
         finally:
@@ -124,8 +152,30 @@ class Cycle:
                 self._flush()
                 self._host.transport.close()
 
+    def whole_body(self) -> bytes | None:
+        """The request's body where all of it is here already; then it is received with that."""
+        if self.more_body or self._waiting_for_100_continue or self.disconnected:
+            return None
+        body = self._body
+        self._body = []
+        self._fresh = False
+        if self._host.flow.read_paused:
+            self._host.flow.resume_reading()
+        return body[0] if len(body) == 1 else b"".join(body)
+
+    def when_left(self, callback: Callable[[], None] | None) -> None:
+        """Call this where the client leaves before its answer is complete, or has left by now."""
+        self._on_leave = callback
+        if callback is not None:
+            self._host.flow.resume_reading()  # else it is not seen
+            if self.disconnected:
+                self.leave()
+
     async def receive(self) -> Message:
-        """The request's body as it comes; then, when the client leaves or has its answer, that."""
+        """The request's body as it comes; then, when the client leaves or has its answer, that.
+
+        ``timed_out_s`` stands in the message where the body did not come in that time.
+        """
         if self._waiting_for_100_continue and not self._host.transport.is_closing():
             self._host.transport.write(_CONTINUE)
             self._waiting_for_100_continue = False
@@ -140,6 +190,8 @@ class Cycle:
             self._fresh = False
         if self.disconnected or self.response_complete:
             return _DISCONNECT
+        if self._timed_out_s:
+            return {"type": "http.disconnect", "timed_out_s": self._timed_out_s}
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
         return {"type": "http.request", "body": body, "more_body": self.more_body}
@@ -172,7 +224,7 @@ class Cycle:
             breaks += 1
         if length is not None:
             self._expected = length
-        elif self.scope["method"] != "HEAD" and status not in _NO_BODY:
+        elif self.head.method != "HEAD" and status not in _NO_BODY:
             breaks += self._delimit(lines)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -183,13 +235,13 @@ class Cycle:
             raise RuntimeError("a line break in a header of an answer")
         self.response_started = True
         self._waiting_for_100_continue = False
-        self._head = head
+        self._out = head
         # Where the body follows at once, both go in one write; else the head goes alone, very soon.
         self._host.loop.call_soon(self._flush)
 
     def _delimit(self, lines: list[bytes]) -> int:
         """A body of unknown length: in chunks, or to the end of the connection for old clients."""
-        if self.scope["http_version"] == "1.0":
+        if self.head.old:
             self.keep_alive = False
             self._expected = -1
             return 0
@@ -198,8 +250,8 @@ class Cycle:
         return 1
 
     def _write(self, body: bytes, *, more: bool) -> None:
-        head, self._head = self._head, b""
-        if self.scope["method"] == "HEAD":
+        head, self._out = self._out, b""
+        if self.head.method == "HEAD":
             body, self._expected = b"", 0
         elif self._chunked:
             if body:
@@ -219,14 +271,16 @@ class Cycle:
         if self._expected > 0:
             raise RuntimeError("an answer shorter than its content-length")
         self.response_complete = True
-        self.set()
+        self._on_leave = None
+        if self._waiter is not None:
+            self.set()
         if not self.keep_alive:
             self._host.transport.close()
         self._host.on_response_complete()
 
     def _flush(self) -> None:
-        if self._head and not self.disconnected:
-            head, self._head = self._head, b""
+        if self._out and not self.disconnected:
+            head, self._out = self._out, b""
             self._host.transport.write(head)
 
     async def _sorry(self) -> None:

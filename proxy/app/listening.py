@@ -9,10 +9,10 @@ import uvicorn
 
 from proxy.app.application import Application
 from proxy.app.connection import Connection
+from proxy.app.patience import Patience
 from proxy.core.errors import FareboxError
 from proxy.settings import ServerSettings, Settings
 
-_KEEP_ALIVE_S: Final = 75  # longer than the SDKs keep idle connections: the client closes first
 _BACKLOG: Final = 4096
 _HEAD_IN_MEMORY: Final = (
     4  # times limits.max_header_bytes: a refused head is read whole, for its key
@@ -64,7 +64,13 @@ def server_config(
         workers=workers,
         loop="none" if workers == 1 else "uvloop",
         http=partial(  # type: ignore[arg-type] # what makes a protocol, like a class of it
-            Connection, max_head_bytes=_HEAD_IN_MEMORY * settings.limits.max_header_bytes
+            Connection,
+            max_head_bytes=_HEAD_IN_MEMORY * settings.limits.max_header_bytes,
+            patience=Patience(
+                keep_alive_s=settings.server.keep_alive_s,
+                head_s=settings.server.head_timeout_s,
+                body_s=settings.server.body_timeout_s,
+            ),
         ),
         ws="none",
         interface="asgi3",
@@ -75,6 +81,5 @@ def server_config(
         date_header=False,
         log_config=None,
         backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.server.shutdown_grace_s),
     )

@@ -9,6 +9,7 @@ FareboxError
 │   ├── InvalidRequest            400  invalid_request
 │   ├── RequestTooLarge           413  request_too_large
 │   ├── HeadTooLarge              431  request_too_large
+│   ├── RequestTimeout            408  request_timeout
 │   ├── ContextLengthExceeded     400  context_length_exceeded
 │   ├── MaxOutputTokensExceeded   400  max_output_tokens_exceeded
 │   ├── ModelNotPriced            400  model_not_priced
@@ -95,6 +96,12 @@ class HeadTooLarge(Refusal):
     """The request's headers, or its address, are larger than ``limits.max_header_bytes``."""
 
     status, code = 431, "request_too_large"
+
+
+class RequestTimeout(Refusal):
+    """The request's head or body did not come in time (``server.head_timeout_s``, ``body_timeout_s``)."""
+
+    status, code = 408, "request_timeout"
 
 
 class ContextLengthExceeded(Refusal):

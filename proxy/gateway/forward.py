@@ -158,8 +158,8 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     body = call.body
     if isinstance(body, bytes):
         body = call.dialect.patch(body, patch)
-    elif (length := inbound.values.get(b"content-length")) is not None:
-        headers.append((b"content-length", length))
+    elif inbound.declared:
+        headers.append((b"content-length", inbound.declared))
     target = _target(call, upstream, patch)
     request = UpstreamRequest(inbound.method.encode(), target, headers, body, fresh)
     return request if upstream.sign is None else upstream.sign(request)

@@ -1,11 +1,10 @@
 """One request as it arrives: its head, its bounded body, and the moment its client leaves."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from itertools import chain
-from typing import Any
+from typing import Any, Final, Protocol
 
-from proxy.core.errors import HeadTooLarge, RequestTooLarge
+from proxy.core.errors import HeadTooLarge, RequestTimeout, RequestTooLarge
 from proxy.gateway.upstreams.base import Headers
 
 Message = MutableMapping[str, Any]
@@ -46,7 +45,7 @@ _NOT_FORWARDED = (
     }
 )
 _OWN_PREFIXES = (b"x-farebox-", b"x-forwarded-")
-_WATCHED_AFTER_S = 0.02  # how late it may be noticed that a client has left
+EXCHANGE: Final = "farebox.exchange"  # where the scope has it
 _IDENTITY = (b"accept-encoding", b"identity")
 
 
@@ -54,15 +53,53 @@ class ClientLeft(Exception):
     """The client closed the connection before its request was complete."""
 
 
+class Head:
+    """The head of a request: ``headers`` are as they came, names in lower case.
+
+    Several requests of one connection may share it, where they differ in nothing but the length of
+    their bodies. ``derived`` is for what is worked out from it, so that it is worked out once.
+    """
+
+    __slots__ = ("derived", "headers", "method", "old", "path", "query", "size", "values")
+
+    def __init__(
+        self, method: str, path: bytes, query: bytes, headers: Headers, *, old: bool = False
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.old = old  # HTTP/1.0
+        self.values: dict[bytes, bytes] = dict(headers)  # the last of repeated ones
+        # As HTTP/2 counts: each header costs more than its letters.
+        self.size = 32 * len(headers) + sum(map(len, chain.from_iterable(headers)))
+        self.size += len(path) + len(query)
+        self.derived: dict[Any, Any] = {}
+
+
+class Exchange(Protocol):
+    """One request at the server, beside what ASGI says of it."""
+
+    head: Head
+    declared: bytes  # the content-length, b"" where there is none
+
+    def whole_body(self) -> bytes | None:
+        """The request's body where all of it is here already; then it is received with that."""
+
+    def when_left(self, callback: Callable[[], None] | None) -> None:
+        """Call this, once, where the client leaves before its answer is complete, or has left by now."""
+
+
 class Inbound:
-    """A request of a client. ``headers`` are as they came, names in lower case."""
+    """A request of a client."""
 
     __slots__ = (
-        "_consumed",
         "_receive",
-        "_watcher",
+        "declared",
+        "exchange",
         "finished",
         "gone",
+        "head",
         "headers",
         "method",
         "path",
@@ -71,16 +108,19 @@ class Inbound:
     )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.method: str = scope["method"]
-        self.path: bytes = scope.get("raw_path") or scope["path"].encode()
-        self.query: bytes = scope["query_string"]
-        self.headers: Headers = scope["headers"]
-        self.values: dict[bytes, bytes] = dict(self.headers)  # the last of repeated ones
+        exchange: Exchange = scope[EXCHANGE]
+        head = exchange.head
+        self.exchange = exchange
+        self.head = head
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.values = head.values
+        self.declared = exchange.declared
         self.gone = False  # the client left before it had its answer
         self.finished = False  # the last byte of the answer was given to the server
         self._receive = receive
-        self._watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._consumed: asyncio.Event | None = None  # a body that streams: all of it was taken
 
     def text(self, name: bytes) -> str:
         """A header's value, "" where it is absent."""
@@ -88,9 +128,7 @@ class Inbound:
 
     def check_head(self, max_bytes: int) -> None:
         """Refuse a head that no client sends in good faith. Raises HeadTooLarge."""
-        # As HTTP/2 counts: each header costs more than its letters.
-        size = 32 * len(self.headers) + sum(map(len, chain.from_iterable(self.headers)))
-        size += len(self.path) + len(self.query)
+        size = self.head.size
         if size > max_bytes:
             raise HeadTooLarge(
                 f"The request's {len(self.headers)} headers and its address are {size} bytes long, "
@@ -100,51 +138,56 @@ class Inbound:
 
     def length(self) -> int | None:
         """The declared size of the body in bytes, where there is one."""
-        declared = self.values.get(b"content-length")
-        return int(declared) if declared and declared.isdigit() else None
+        declared = self.declared
+        return int(declared) if declared.isdigit() else None
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises RequestTooLarge as soon as it is known to be over ``limit`` bytes."""
         if (self.length() or 0) > limit:
             raise _too_large(limit)
-        message = await self._next()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(body) > limit:
+        whole = self.exchange.whole_body()
+        if whole is not None:
+            if len(whole) > limit:
                 raise _too_large(limit)
-            return body
-        parts = [body]
-        size = len(body)
-        while message.get("more_body"):
+            return whole
+        parts: list[bytes] = []
+        size = 0
+        more = True
+        while more:
             message = await self._next()
             part = message.get("body", b"")
+            more = message.get("more_body", False)
             parts.append(part)
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def read_or_stream(self, limit: int, *, whole: bool) -> bytes | AsyncIterator[bytes]:
         """The whole body where it is needed or JSON or absent, else an iterator over it."""
+        if whole:
+            return await self.read(limit)
         json = self.values.get(b"content-type", b"")[:16].lower() == b"application/json"
         empty = not self.length() and b"transfer-encoding" not in self.values
-        if whole or json or empty:
+        if json or empty:
             return await self.read(limit)
-        self._consumed = asyncio.Event()
-        return self._stream(self._consumed)
+        return self._stream()
 
-    async def _stream(self, consumed: asyncio.Event) -> AsyncIterator[bytes]:
+    async def _stream(self) -> AsyncIterator[bytes]:
         more = True
         while more:
             message = await self._next()
             more = message.get("more_body", False)
             if part := message.get("body", b""):
                 yield part
-        consumed.set()
 
     async def _next(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
+            if after_s := message.get("timed_out_s"):
+                raise RequestTimeout(
+                    f"No more of the request's body came for {after_s:g} s (server.body_timeout_s)."
+                )
             self.gone = True
             raise ClientLeft
         return message
@@ -152,28 +195,19 @@ class Inbound:
     def watch(self, on_left: Callable[[], None]) -> None:
         """Set ``gone`` and call ``on_left`` when the client leaves before its answer is complete.
 
-        Until ``unwatch``. It is looked for a moment later, which most calls don't live to see: so
-        they need no task of their own for it.
+        Until ``unwatch``; also where it has left by now.
         """
-        loop = asyncio.get_running_loop()
-        self._watcher = loop.call_later(_WATCHED_AFTER_S, self._start_watching, loop, on_left)
+
+        def left() -> None:
+            if not self.finished:
+                self.gone = True
+                on_left()
+
+        self.exchange.when_left(left)
 
     def unwatch(self) -> None:
         """The call is over."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-
-    def _start_watching(self, loop: asyncio.AbstractEventLoop, on_left: Callable[[], None]) -> None:
-        self._watcher = loop.create_task(self._see_off(on_left))
-
-    async def _see_off(self, on_left: Callable[[], None]) -> None:
-        if self._consumed is not None:
-            await self._consumed.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if not self.finished:
-            self.gone = True
-            on_left()
+        self.exchange.when_left(None)
 
     def forwarded_headers(self, extra: Headers) -> Headers:
         """The end-to-end headers for the upstream, in order, with ``extra`` (credentials) added."""

@@ -11,7 +11,9 @@ _FIXED_AT_START = (
     "server.host",
     "server.port",
     "server.workers",
-    "metrics.max_label_sets",
+    "server.keep_alive_s",
+    "server.head_timeout_s",
+    "server.body_timeout_s",
 )
 
 

@@ -35,7 +35,6 @@ from proxy.settings.fields import (
     MaybeText,
     Name,
     OnOverCap,
-    Places,
     Policy,
     Port,
     Price,
@@ -71,6 +70,9 @@ class ServerSettings(Section):
     port: Port = 8080
     workers: Count = 1
     shutdown_grace_s: Wait = 30
+    keep_alive_s: Seconds = 75
+    head_timeout_s: Seconds = 30
+    body_timeout_s: Seconds = 30
 
 
 class LimitSettings(Section):
@@ -85,12 +87,6 @@ class LoggingSettings(Section):
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-class MetricsSettings(Section):
-    """How much ``/metrics`` may show."""
-
-    max_label_sets: Places = 1000
 
 
 class Defaults(Section):
@@ -292,7 +288,6 @@ class Settings(Section):
     accept_provider_keys: list[AcceptedKeys] = Field(default=[])
     prices: list[PriceOverride] = Field(default=[])
     logging: LoggingSettings = LoggingSettings()
-    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def is_sqlite(self) -> bool:

@@ -17,7 +17,6 @@ from proxy.settings import (
     LedgerSettings,
     LimitSettings,
     LoggingSettings,
-    MetricsSettings,
     ModelRule,
     OrganisationSettings,
     PriceOverride,
@@ -54,7 +53,6 @@ CHAPTERS: dict[str, type[Section]] = {
     "`accept_provider_keys`": AcceptedKeys,
     "`prices`": PriceOverride,
     "`logging`": LoggingSettings,
-    "`metrics`": MetricsSettings,
 }
 
 
