@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class House:
         self.settings = settings
         self._made_from: dict[str, Made] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.metrics = Metrics()
+        self.metrics = Metrics(max_label_sets=settings.metrics.max_label_sets)
         self._workers = Workers(metrics_folder, self.metrics) if metrics_folder else None
         self.logs = Logs(settings.logging.format, settings.logging.level)
         self.database = Database(settings.database)
@@ -164,7 +165,13 @@ class House:
             ledger=self.ledger,
             keys=self.keys,
             records=Records(self.database),
-            metrics=MetricsPage(self.metrics, self.ledger.budgets, self._workers),
+            metrics=MetricsPage(
+                self.metrics,
+                self.ledger.budgets,
+                self._workers,
+                version=version("farebox"),
+                database="sqlite" if self.database.is_sqlite else "postgresql",
+            ),
             settings=lambda: self.settings,
             settled=self.pipeline.settled,
             ready=self._not_ready,

@@ -109,6 +109,18 @@ BUDGET_OVERDRAFT = Family(
     BY_BUDGET,
     NANO_PER_USD,
 )
+BUDGET_START = Family(
+    "farebox_budget_start_timestamp_seconds",
+    "gauge",
+    "When a budget's current window began, in Unix time; absent for a budget without an end.",
+    BY_BUDGET,
+)
+BUDGET_RESET = Family(
+    "farebox_budget_reset_timestamp_seconds",
+    "gauge",
+    "When a budget's current window ends, in Unix time; absent for a budget without an end.",
+    BY_BUDGET,
+)
 BUDGET_WARNINGS = Family(
     "farebox_budget_warnings_total",
     "counter",
@@ -170,6 +182,12 @@ LABELS_FULL = Family(
     "counter",
     'Label values counted as "other" because the places for them were taken.',
 )
+INFO = Family(
+    "farebox_info",
+    "gauge",
+    "Always 1: the version, and the database that the ledger is in (sqlite or postgresql).",
+    ("version", "database"),
+)
 
 FAMILIES: tuple[Family, ...] = (
     CALLS,
@@ -184,6 +202,8 @@ FAMILIES: tuple[Family, ...] = (
     BUDGET_SPENT,
     BUDGET_HELD,
     BUDGET_OVERDRAFT,
+    BUDGET_START,
+    BUDGET_RESET,
     BUDGET_WARNINGS,
     REFUSALS,
     CAPPED,
@@ -195,4 +215,5 @@ FAMILIES: tuple[Family, ...] = (
     BATCH,
     SPOOL,
     LABELS_FULL,
+    INFO,
 )

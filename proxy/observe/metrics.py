@@ -1,14 +1,13 @@
 """Counts calls into the metrics of the catalogue: a subscriber of ``CallFinished``."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 import structlog
 
-from proxy.core.budgets import EACH, Budget, Scope
 from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource, Outcome
 from proxy.core.usage import UsageSource
 from proxy.observe import catalogue
+from proxy.observe.budget_gauges import BudgetWindows, budget_values
 from proxy.observe.families import Family, Histogram, Labels, Snapshot, Value
 from proxy.observe.labels import OTHER, Vocabulary, endpoint_label
 
@@ -16,6 +15,7 @@ KINDS = ("input", "cached", "cache_write", "output", "reasoning")
 MAX_LABEL_SETS = 1000
 MAX_MODELS = 400
 MAX_ENDPOINTS = 80
+MAX_REASONS = 64
 
 
 class Metrics:
@@ -26,6 +26,7 @@ class Metrics:
         self._max_label_sets = max_label_sets
         self._models = Vocabulary(min(MAX_MODELS, max_label_sets), self._overflowed)
         self._endpoints = Vocabulary(min(MAX_ENDPOINTS, max_label_sets), self._overflowed)
+        self._reasons = Vocabulary(MAX_REASONS, self._overflowed)
         self._by_labels: dict[Labels, _CallSeries] = {}
         self._by_raw: dict[Labels, _CallSeries] = {}
         self._overhead: dict[str, Histogram] = {}
@@ -56,8 +57,8 @@ class Metrics:
         else:
             self._count_overhead(record)
         series.count_call(record)
-        for _ in event.warnings:
-            self._warnings[record.team] = self._warnings.get(record.team, 0) + 1
+        if event.warnings:
+            self._count_warnings(record.team, len(event.warnings))
 
     def refused(self, reason: str, endpoint: str = "") -> None:
         """Count a call that was refused before anybody knew whose it is: it has no row."""
@@ -122,11 +123,30 @@ class Metrics:
     def _labelled(self, labels: Labels) -> "_CallSeries":
         series = self._by_labels.get(labels)
         if series is None:
-            if len(self._by_labels) >= self._max_label_sets:
-                self._overflowed()
-                labels = (labels[0], OTHER, labels[2], OTHER)  # as many as the configuration names
-            series = self._by_labels.setdefault(labels, _CallSeries(labels))
+            labels = self._place(labels)
+            series = self._by_labels.setdefault(labels, _CallSeries(labels, self._reasons))
         return series
+
+    def _place(self, labels: Labels) -> Labels:
+        """The labels themselves while there is room; then team and upstream only; at the end none.
+
+        The last quarter of the places is for team and upstream, which are the configuration's: of a
+        page that is full, they are what one wants to know most.
+        """
+        taken, places = len(self._by_labels), self._max_label_sets
+        if taken < places - places // 4:
+            return labels
+        self._overflowed()
+        rough = (labels[0], OTHER, labels[2], OTHER)
+        if taken < places - 1 or rough in self._by_labels:
+            return rough
+        return (OTHER,) * len(labels)
+
+    def _count_warnings(self, team: str, warnings: int) -> None:
+        if team not in self._warnings and len(self._warnings) >= self._max_label_sets - 1:
+            self._overflowed()
+            team = OTHER
+        self._warnings[team] = self._warnings.get(team, 0) + warnings
 
     def _count_overhead(self, record: CallRecord) -> None:
         histogram = self._overhead.get(record.endpoint)
@@ -136,6 +156,10 @@ class Metrics:
                 endpoint, Histogram(catalogue.OVERHEAD.thresholds)
             )
         histogram.observe(record.overhead_us)
+
+    def budgets(self, views: Iterable[BudgetWindows]) -> Snapshot:
+        """The budgets' windows as gauges, within the same bounds."""
+        return budget_values(views, max_label_sets=self._max_label_sets, on_full=self._overflowed)
 
     def _overflowed(self) -> None:
         self._overflows += 1
@@ -164,12 +188,14 @@ class _CallSeries:
         "metered",
         "outcomes",
         "output",
+        "reasons",
         "sources",
         "tokens",
     )
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, reasons: Vocabulary) -> None:
         self.labels = labels
+        self.reasons = reasons
         self.metered = False
         self.outcomes: dict[tuple[str, int], int] = {}
         self.sources: dict[str, int] = {}
@@ -207,7 +233,8 @@ class _CallSeries:
         source = attempt.usage_source
         self.sources[source] = self.sources.get(source, 0) + 1
         if attempt.error:
-            self.count(catalogue.UPSTREAM_ERRORS, attempt.error)
+            # Some are words of the provider's own.
+            self.count(catalogue.UPSTREAM_ERRORS, self.reasons.admit(attempt.error, real=True))
         self.cost += attempt.cost_nano
         if source is UsageSource.NONE:
             return
@@ -239,71 +266,3 @@ class _CallSeries:
                 yield catalogue.TOKENS, (kind,), count
             yield catalogue.INPUT, (), self.input.value()
             yield catalogue.OUTPUT, (), self.output.value()
-
-
-# Budgets, as the ledger has them
-
-
-class Window(Protocol):
-    """One window of a budget."""
-
-    @property
-    def subject(self) -> str:
-        """Whose it is."""
-
-    @property
-    def spent_nano(self) -> int:
-        """The charges of its settled calls."""
-
-    @property
-    def held_nano(self) -> int:
-        """The holds of its calls under way."""
-
-    @property
-    def overdraft_nano(self) -> int:
-        """The part of what was spent that came in over the limit."""
-
-
-class BudgetWindows(Protocol):
-    """A budget with its windows of now."""
-
-    @property
-    def budget(self) -> Budget:
-        """The budget."""
-
-    @property
-    def windows(self) -> Sequence[Window]:
-        """One for a named subject, one for each that was used for "*"."""
-
-
-_OPEN_SCOPES = (Scope.ORGANISATION, Scope.TEAM, Scope.MODEL)
-
-
-def budget_values(views: Iterable[BudgetWindows]) -> Snapshot:
-    """The current windows of all budgets as gauges.
-
-    A key, a user, a run never becomes a label: budgets on those are shown one series for each kind
-    of budget, namely the window that is nearest to its limit.
-    """
-    nearest: dict[Labels, tuple[int, Budget, Window]] = {}
-    for view in views:
-        for window in view.windows:
-            labels = _budget_labels(view.budget, window.subject)
-            room = view.budget.limit_nano - window.spent_nano - window.held_nano
-            if labels not in nearest or room < nearest[labels][0]:
-                nearest[labels] = room, view.budget, window
-    shown = [(labels, budget, window) for labels, (_, budget, window) in nearest.items()]
-    return {
-        catalogue.BUDGET_LIMIT.name: {k: budget.limit_nano for k, budget, _ in shown},
-        catalogue.BUDGET_SPENT.name: {k: window.spent_nano for k, _, window in shown},
-        catalogue.BUDGET_HELD.name: {k: window.held_nano for k, _, window in shown},
-        catalogue.BUDGET_OVERDRAFT.name: {k: window.overdraft_nano for k, _, window in shown},
-    }
-
-
-def _budget_labels(budget: Budget, subject: str) -> Labels:
-    if budget.scope not in _OPEN_SCOPES:
-        name = f"{budget.scope}:{EACH}:{budget.window}"
-        return (name, budget.scope, EACH, budget.team, budget.window, budget.on_exceed)
-    team = subject if budget.scope is Scope.TEAM else budget.team
-    return (budget.id, budget.scope, subject, team, budget.window, budget.on_exceed)

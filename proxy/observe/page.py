@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from proxy.core.errors import LedgerError
 from proxy.observe import catalogue
+from proxy.observe.budget_gauges import BudgetWindows
 from proxy.observe.families import Snapshot, exposition, merged
-from proxy.observe.metrics import BudgetWindows, Metrics, budget_values
+from proxy.observe.metrics import Metrics
 from proxy.observe.workers import Workers
 
 Budgets = Callable[[], Awaitable[Sequence[BudgetWindows]]]
@@ -18,10 +19,19 @@ Budgets = Callable[[], Awaitable[Sequence[BudgetWindows]]]
 class MetricsPage:
     """One process's counts, the other workers', and the budgets as the ledger has them now."""
 
-    def __init__(self, metrics: Metrics, budgets: Budgets, workers: Workers | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        budgets: Budgets,
+        workers: Workers | None = None,
+        *,
+        version: str = "",
+        database: str = "",
+    ) -> None:
         self._metrics = metrics
         self._budgets = budgets
         self._workers = workers
+        self._about: Snapshot = {catalogue.INFO.name: {(version, database): 1}}
         # Memory and processor time of the process that answers: of several workers, one is no figure.
         self._process = None if workers else CollectorRegistry()
         if self._process:
@@ -34,9 +44,9 @@ class MetricsPage:
         and the other metrics are wanted most just then.
         """
         others = await self._workers.others() if self._workers else []
-        snapshots: list[Snapshot] = [self._metrics.snapshot(), *others]
+        snapshots: list[Snapshot] = [self._metrics.snapshot(), *others, self._about]
         with contextlib.suppress(LedgerError):
-            snapshots.append(budget_values(await self._budgets()))
+            snapshots.append(self._metrics.budgets(await self._budgets()))
         return await asyncio.to_thread(_written, snapshots, self._process)
 
 

@@ -14,6 +14,7 @@ _FIXED_AT_START = (
     "server.keep_alive_s",
     "server.head_timeout_s",
     "server.body_timeout_s",
+    "metrics.max_label_sets",
 )
 
 

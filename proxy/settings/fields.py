@@ -57,6 +57,9 @@ Count = Annotated[int, _number, Field(gt=0, le=_MOST), Expected("a whole number 
 Quantity = Annotated[
     int, _number, Field(ge=0, le=_MOST), Expected("a whole number, 0 or more,", "256")
 ]
+Places = Annotated[
+    int, _number, Field(ge=50, le=100_000), Expected("a whole number from 50 to 100000", "1000")
+]
 Bytes = Annotated[
     int, _number, Field(gt=0, le=_MOST), Expected("a number of bytes", "33554432 (32 MiB)")
 ]

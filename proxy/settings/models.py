@@ -35,6 +35,7 @@ from proxy.settings.fields import (
     MaybeText,
     Name,
     OnOverCap,
+    Places,
     Policy,
     Port,
     Price,
@@ -87,6 +88,12 @@ class LoggingSettings(Section):
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class MetricsSettings(Section):
+    """How much ``/metrics`` may show."""
+
+    max_label_sets: Places = 1000
 
 
 class Defaults(Section):
@@ -288,6 +295,7 @@ class Settings(Section):
     accept_provider_keys: list[AcceptedKeys] = Field(default=[])
     prices: list[PriceOverride] = Field(default=[])
     logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def is_sqlite(self) -> bool:

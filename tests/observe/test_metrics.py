@@ -11,8 +11,9 @@ from proxy.core.budgets import Budget, OnExceed, Scope, Window
 from proxy.core.call import CallFinished, CapSource, Outcome
 from proxy.core.usage import EMPTY, UsageSource
 from proxy.observe import catalogue
+from proxy.observe.budget_gauges import BudgetWindows
 from proxy.observe.families import Family, Snapshot, exposition, merged
-from proxy.observe.metrics import Metrics, budget_values
+from proxy.observe.metrics import Metrics
 from tests.observe.samples import ATTEMPT, RECORD, REFUSED, finished
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -216,6 +217,53 @@ def test_paths_are_cut_before_their_ids() -> None:
     assert value(samples, "farebox_calls_total", **labels, outcome="completed", status="2xx") == 2
 
 
+@pytest.mark.parametrize("teams", [3, 300])
+def test_no_metric_has_more_sets_of_labels_than_the_bound(teams: int) -> None:
+    """With however many teams, models, upstreams and endpoints; of what is left, teams stay known longest."""
+    metrics = Metrics(max_label_sets=60)
+    warned = ("team:x:day:warn",)
+    for number in range(3000):
+        team = f"team-{number % teams}"
+        record = finished(
+            {"upstream": f"up-{number % 4}", "price_source": "unpriced"},
+            team=team,
+            endpoint=f"/v1/path-{number % 11}",
+        ).record
+        metrics.call_finished(CallFinished(record, warnings=warned))
+    snapshot = metrics.snapshot()
+
+    sets = {name: {labels[:4] for labels in series} for name, series in snapshot.items()}
+    assert {name for name, found in sets.items() if len(found) > 60} == set()
+    for name in ("farebox_calls_total", "farebox_budget_warnings_total"):
+        assert sum(n for n in snapshot[name].values() if isinstance(n, int)) == 3000
+    assert (("other",) * 4 in sets["farebox_calls_total"]) == (teams == 300)
+
+
+def test_what_comes_late_counts_under_its_team() -> None:
+    """A full page still says whose calls they are, and at which upstream."""
+    metrics = Metrics(max_label_sets=60)
+    for number in range(100):
+        metrics.call_finished(finished({"model_served": f"model-{number}"}))
+    metrics.call_finished(finished(team="late"))
+    samples = scraped(metrics.snapshot())
+
+    late = {"team": "late", "model": "other", "upstream": "openai", "endpoint": "other"}
+    assert value(samples, "farebox_calls_total", **late, outcome="completed", status="2xx") == 1
+    assert (value(samples, "farebox_label_overflow_total") or 0) > 1
+
+
+def test_reasons_are_bounded_too() -> None:
+    """A provider may put any word into an error."""
+    metrics = Metrics()
+    for number in range(500):
+        metrics.call_finished(finished({"error": f"word-{number}"}))
+    snapshot = metrics.snapshot()
+
+    reasons = snapshot["farebox_upstream_errors_total"]
+    assert len(reasons) <= 64
+    assert sum(n for n in reasons.values() if isinstance(n, int)) == 500
+
+
 @pytest.mark.parametrize("family", catalogue.FAMILIES, ids=lambda family: family.name)
 def test_no_metric_has_a_key_a_user_or_a_run(family: Family) -> None:
     """Those are unbounded, and people."""
@@ -233,6 +281,8 @@ class FakeWindow:
     spent_nano: int
     held_nano: int = 0
     overdraft_nano: int = 0
+    starts_at: int = 1_793_491_200  # 2026-11-01
+    resets_at: int | None = 1_796_083_200  # 2026-12-01
 
 
 @dataclass(frozen=True)
@@ -241,6 +291,10 @@ class FakeView:
 
     budget: Budget
     windows: tuple[FakeWindow, ...]
+
+
+def shown(*views: BudgetWindows, max_label_sets: int = 1000) -> Samples:
+    return scraped(Metrics(max_label_sets=max_label_sets).budgets(views))
 
 
 def budget(scope: Scope, subject: str, **fields: str) -> Budget:
@@ -258,12 +312,35 @@ def test_a_teams_budget_is_shown_under_the_teams_name() -> None:
         "on_exceed": OnExceed.BLOCK.value,
     }
 
-    samples = scraped(budget_values([view]))
+    samples = shown(view)
 
     assert value(samples, "farebox_budget_limit_usd", **labels) == 5
     assert value(samples, "farebox_budget_spent_usd", **labels) == 1.5
     assert value(samples, "farebox_budget_held_usd", **labels) == 7e-9
     assert value(samples, "farebox_budget_overdraft_usd", **labels) == 0
+    assert value(samples, "farebox_budget_start_timestamp_seconds", **labels) == 1_793_491_200
+    assert value(samples, "farebox_budget_reset_timestamp_seconds", **labels) == 1_796_083_200
+
+
+def test_a_budget_without_an_end_shows_none() -> None:
+    """A forecast needs an end; without one there is no series, and no alert by mistake."""
+    view = FakeView(budget(Scope.TEAM, "search"), (FakeWindow("search", 1, 0, 0, 0, None),))
+
+    names = {name for name, _ in shown(view)}
+
+    assert "farebox_budget_spent_usd" in names
+    assert not {name for name in names if name.endswith("timestamp_seconds")}
+
+
+def test_of_budgets_beyond_the_bound_the_one_nearest_its_limit_is_shown() -> None:
+    """Ten thousand teams do not make a page of ten thousand budgets; the one that breaks first is on it."""
+    windows = tuple(FakeWindow(f"team-{n}", n * 100_000) for n in range(10_000))
+
+    samples = shown(FakeView(budget(Scope.TEAM, "*"), windows), max_label_sets=60)
+
+    spent = {dict(labels)["budget"]: n for (name, labels), n in samples.items() if "spent" in name}
+    assert len([name for name, _ in samples if name == "farebox_budget_spent_usd"]) <= 60
+    assert spent["other"] == 0.9999
 
 
 def test_of_budgets_on_people_the_one_nearest_its_limit_is_shown() -> None:
@@ -274,7 +351,7 @@ def test_of_budgets_on_people_the_one_nearest_its_limit_is_shown() -> None:
     )
     named = FakeView(budget(Scope.USER, "carol"), (FakeWindow("carol", 2_000_000_000),))
 
-    samples = scraped(budget_values([each, named]))
+    samples = shown(each, named)
 
     assert "alice" not in str(samples)
     assert "carol" not in str(samples)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxy.observe.metrics import BudgetWindows, Metrics
+from proxy.observe.budget_gauges import BudgetWindows
+from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
 from proxy.observe.workers import Workers
 from tests.observe.samples import finished

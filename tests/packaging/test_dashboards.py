@@ -1,8 +1,10 @@
 """Dashboards are what their generator makes, and ask only for what Farebox exports."""
 
 import json
+import re
 import runpy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,18 @@ from proxy.observe import catalogue
 from proxy.observe.families import Family
 
 GRAFANA = Path("config/grafana")
+Known = dict[str, tuple[Family, set[str]]]
 FILL_IN = {"$__rate_interval": "1m", "$team": ".*", "$model": ".*", "$upstream": ".*"}
-NOT_SHOWN = {
-    catalogue.LABELS_FULL
-}  # a sign of a wrong configuration: for an alert, not for a panel
+NOT_SHOWN = {catalogue.INFO}
+UP = Family(
+    "up", "gauge", "Prometheus' own: whether the last scrape went well.", ("job", "instance")
+)
 
 
-def exported() -> dict[str, tuple[Family, set[str]]]:
-    """Every series name that /metrics has, with its family and labels."""
-    found: dict[str, tuple[Family, set[str]]] = {}
+@cache
+def exported(root: Path) -> dict[str, tuple[Family, set[str]]]:
+    """Every series name that can be asked for, with its family and labels: /metrics', and recorded ones."""
+    found: dict[str, tuple[Family, set[str]]] = {"up": (UP, set(UP.labels))}
     for family in catalogue.FAMILIES:
         labels = set(family.labels)
         if family.kind == "histogram":
@@ -30,7 +35,18 @@ def exported() -> dict[str, tuple[Family, set[str]]]:
             found[f"{family.name}_sum"] = found[f"{family.name}_count"] = family, labels
         else:
             found[family.name] = family, labels
+    for rule in rules(root):
+        if name := rule.get("record"):
+            labels = grouped_by(promql.parse(rule["expr"]), found)
+            found[name] = Family(name, "gauge", ""), labels
     return found
+
+
+def rules(root: Path) -> Iterator[dict[str, Any]]:
+    """Every rule for Prometheus, those that record first."""
+    for path in sorted((root / "config/prometheus").glob("*.rules.yml"), reverse=True):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            yield from group["rules"]
 
 
 def panels(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -53,10 +69,8 @@ def expressions(root: Path) -> Iterator[tuple[str, str]]:
     """Every PromQL expression: of panels, and of rules for Prometheus."""
     for name, target in queries(root):
         yield name, target["expr"]
-    for path in sorted((root / "config/prometheus").glob("*.rules.yml")):
-        for group in yaml.safe_load(path.read_text())["groups"]:
-            for rule in group["rules"]:
-                yield f"{path.name}: {rule.get('alert') or rule['record']}", rule["expr"]
+    for rule in rules(root):
+        yield f"rule {rule.get('alert') or rule['record']}", rule["expr"]
 
 
 def test_the_committed_files_are_what_the_generator_makes(root: Path) -> None:
@@ -70,14 +84,22 @@ def test_each_query_asks_for_what_is_exported(root: Path) -> None:
     wrong = {
         name: problems
         for name, text in expressions(root)
-        if (problems := list(unknown(promql.parse(filled_in(text)), set())))
+        if (problems := list(unknown(promql.parse(filled_in(text)), set(), exported(root))))
     }
 
     assert wrong == {}
 
 
+def test_an_alert_tells_only_labels_that_it_has(root: Path) -> None:
+    for rule in rules(root):
+        text = " ".join(rule.get("annotations", {}).values())
+        kept = grouped_by(promql.parse(rule["expr"]), exported(root))
+
+        assert set(re.findall(r"\$labels\.(\w+)", text)) <= kept, rule
+
+
 def test_each_metric_is_shown(root: Path) -> None:
-    known = exported()
+    known = exported(root)
     shown = {
         known[selector.name][0].name
         for _, text in expressions(root)
@@ -85,7 +107,7 @@ def test_each_metric_is_shown(root: Path) -> None:
         if selector.name in known
     }
 
-    assert {f.name for f in catalogue.FAMILIES} - {f.name for f in NOT_SHOWN} == shown
+    assert {f.name for f in catalogue.FAMILIES} - {f.name for f in NOT_SHOWN} - shown == set()
 
 
 def test_each_panel_reads_a_database_that_is_provisioned(root: Path) -> None:
@@ -111,7 +133,7 @@ def test_a_legend_names_only_labels_that_are_left(root: Path) -> None:
     for name, target in queries(root):
         legend = target.get("legendFormat", "")
         named = {part.partition("}}")[0] for part in legend.split("{{")[1:]}
-        kept = grouped_by(promql.parse(filled_in(target["expr"])))
+        kept = grouped_by(promql.parse(filled_in(target["expr"])), exported(root))
 
         assert named <= kept, name
 
@@ -133,8 +155,8 @@ def test_each_panel_says_what_it_shows_in_a_unit(root: Path) -> None:
         ("sum by (key) (rate(farebox_calls_total[1m]))", "farebox_calls_total has no label key"),
     ],
 )
-def test_a_wrong_query_is_found(text: str, problem: str) -> None:
-    assert [problem] == list(unknown(promql.parse(text), set()))
+def test_a_wrong_query_is_found(root: Path, text: str, problem: str) -> None:
+    assert [problem] == list(unknown(promql.parse(text), set(), exported(root)))
 
 
 def filled_in(text: str) -> str:
@@ -159,16 +181,15 @@ def selectors(expression: promql.Expr) -> list[promql.VectorSelector]:
     return list({id(node): node for node in found}.values())
 
 
-def unknown(expression: promql.Expr, grouped: set[str]) -> Iterator[str]:
-    """Names and labels that Farebox does not export, here and in what is aggregated here."""
+def unknown(expression: promql.Expr, grouped: set[str], known: Known) -> Iterator[str]:
+    """Names and labels that nobody exports, here and in what is aggregated here."""
     if isinstance(expression, promql.AggregateExpr):
         inner = set(expression.modifier.labels) if expression.modifier else set()
-        yield from unknown(expression.expr, grouped | inner)
+        yield from unknown(expression.expr, grouped | inner, known)
         return
     for child in children(expression):
-        yield from unknown(child, grouped)
+        yield from unknown(child, grouped, known)
     if isinstance(expression, promql.VectorSelector):
-        known = exported()
         if expression.name not in known:
             yield f"no metric {expression.name}"
             return
@@ -190,8 +211,12 @@ def children(expression: promql.Expr) -> list[promql.Expr]:
     return []
 
 
-def grouped_by(expression: promql.Expr) -> set[str]:
+def grouped_by(expression: promql.Expr, known: Known) -> set[str]:
     """The labels that an expression's series have after its outermost aggregations."""
     if isinstance(expression, promql.AggregateExpr):
         return set(expression.modifier.labels) if expression.modifier else set()
-    return set().union(*map(grouped_by, children(expression)))
+    if isinstance(expression, promql.VectorSelector):
+        return (
+            known[expression.name][1] | {"instance", "job"} if expression.name in known else set()
+        )
+    return set().union(*(grouped_by(child, known) for child in children(expression)))

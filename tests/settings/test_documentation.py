@@ -17,6 +17,7 @@ from proxy.settings import (
     LedgerSettings,
     LimitSettings,
     LoggingSettings,
+    MetricsSettings,
     ModelRule,
     OrganisationSettings,
     PriceOverride,
@@ -53,6 +54,7 @@ CHAPTERS: dict[str, type[Section]] = {
     "`accept_provider_keys`": AcceptedKeys,
     "`prices`": PriceOverride,
     "`logging`": LoggingSettings,
+    "`metrics`": MetricsSettings,
 }
 
 
