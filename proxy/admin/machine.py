@@ -1,10 +1,10 @@
 """What machines ask: is the process alive, may it get calls, what has it counted."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from proxy.admin.deps import AdminDeps
-from proxy.observe.families import CONTENT_TYPE
+from proxy.observe.exposition import CLASSIC, OPENMETRICS, accepts_openmetrics
 
 
 def routes(deps: AdminDeps) -> APIRouter:
@@ -24,9 +24,12 @@ def routes(deps: AdminDeps) -> APIRouter:
         return JSONResponse({"status": "ready"})
 
     @router.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
-        """Everything that is counted, in the text format of Prometheus."""
+    async def metrics(request: Request) -> Response:
+        """Everything that is counted: OpenMetrics where it is asked for, else Prometheus' classic text."""
         await deps.settled()
-        return Response(await deps.metrics.text(), media_type=CONTENT_TYPE)
+        openmetrics = accepts_openmetrics(request.headers.get("accept", ""))
+        page = await deps.metrics.text(openmetrics=openmetrics)
+        headers = {"content-type": OPENMETRICS if openmetrics else CLASSIC, "vary": "accept"}
+        return Response(page, headers=headers)
 
     return router

@@ -1,4 +1,4 @@
-"""Metric families: how each is declared, what its values are, and how they are written down.
+"""Metric families: how each is declared, and what its values are.
 
 Values are integers in the smallest unit of their family (microseconds, nano-dollars), so that sums
 over calls and over processes are exact; ``scale`` turns them into the unit that is shown. Adding to
@@ -7,11 +7,9 @@ thousand series is written in milliseconds, which matters beside the data path.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from proxy.core.money import NANO_PER_USD, usd
+from typing import Literal, NamedTuple
 
 Labels = tuple[str, ...]
 Value = int | list[int]  # a histogram's is the count of each bucket, then the sum
@@ -19,6 +17,24 @@ Series = Mapping[Labels, Value]
 Snapshot = Mapping[str, Series]
 
 MICROSECONDS = 1_000_000
+
+
+class Exemplar(NamedTuple):
+    """A call that fell into a bucket of a histogram: the way from a figure to one call's row."""
+
+    call_id: str
+    value: int
+    started_at_us: int
+
+
+Exemplars = Mapping[str, Mapping[Labels, Mapping[int, Exemplar]]]  # family, labels, bucket
+
+
+class Counted(NamedTuple):
+    """What a process counted, and a call to look at for some of it."""
+
+    values: Snapshot
+    exemplars: Exemplars
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,27 @@ class Histogram:
         return [*self.counts, self.total]
 
 
+class CallHistogram(Histogram):
+    """Counts of calls by bucket, with the latest call of each."""
+
+    __slots__ = ("latest",)
+
+    def __init__(self, thresholds: tuple[int, ...]) -> None:
+        super().__init__(thresholds)
+        self.latest: dict[int, tuple[str, int, int]] = {}
+
+    def observe_call(self, value: int, call_id: str, started_at_us: int) -> None:
+        """Count a call, and remember it as the one to look at."""
+        place = bisect_left(self.thresholds, value)
+        self.counts[place] += 1
+        self.total += value
+        self.latest[place] = (call_id, value, started_at_us)
+
+    def exemplars(self) -> dict[int, Exemplar]:
+        """A copy to show."""
+        return {place: Exemplar(*latest) for place, latest in self.latest.items()}
+
+
 def merged(snapshots: Iterable[Snapshot]) -> dict[str, dict[Labels, Value]]:
     """Several processes' values added up."""
     total: dict[str, dict[Labels, Value]] = {}
@@ -77,57 +114,14 @@ def _added(one: Value, other: Value) -> Value:
     raise TypeError("a family's values are all of one kind")
 
 
-# The text format of Prometheus, version 0.0.4
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-def exposition(families: Sequence[Family], values: Snapshot) -> bytes:
-    """Every family with its series, in the order of declaration; one without series shows its meaning only."""
-    lines: list[str] = []
-    for family in families:
-        lines += (
-            f"# HELP {family.name} {_help(family.help)}",
-            f"# TYPE {family.name} {family.kind}",
-        )
-        for labels, value in values.get(family.name, {}).items():
-            text = _label_text(family.labels, labels)
-            if isinstance(value, int):
-                lines.append(f"{family.name}{_braced(text)} {_shown(value, family.scale)}")
-            else:
-                lines += _histogram_lines(family, text, value)
-    lines.append("")
-    return "\n".join(lines).encode()
-
-
-def _histogram_lines(family: Family, text: str, value: list[int]) -> Iterable[str]:
-    comma = "," if text else ""
-    below = 0
-    for bound, count in zip((*family.bounds, None), value, strict=False):
-        below += count
-        le = "+Inf" if bound is None else f"{float(bound):g}"
-        yield f'{family.name}_bucket{{{text}{comma}le="{le}"}} {below}'
-    yield f"{family.name}_count{_braced(text)} {below}"
-    yield f"{family.name}_sum{_braced(text)} {_shown(value[-1], family.scale)}"
-
-
-def _braced(text: str) -> str:
-    return f"{{{text}}}" if text else ""
-
-
-def _shown(value: int, scale: int) -> str:
-    if scale == 1:
-        return str(value)
-    return usd(value) if scale == NANO_PER_USD else repr(value / scale)
-
-
-def _label_text(names: Labels, values: Labels) -> str:
-    return ",".join(f'{n}="{_escaped(v)}"' for n, v in zip(names, values, strict=True))
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _help(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n")
+def latest(parts: Iterable[Exemplars]) -> dict[str, dict[Labels, dict[int, Exemplar]]]:
+    """Several processes' exemplars: of each bucket the one that started last."""
+    found: dict[str, dict[Labels, dict[int, Exemplar]]] = {}
+    for part in parts:
+        for name, series in part.items():
+            for labels, buckets in series.items():
+                into = found.setdefault(name, {}).setdefault(labels, {})
+                for place, exemplar in buckets.items():
+                    if place not in into or into[place].started_at_us < exemplar.started_at_us:
+                        into[place] = exemplar
+    return found

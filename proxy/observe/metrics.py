@@ -8,7 +8,15 @@ from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource, 
 from proxy.core.usage import UsageSource
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows, budget_values
-from proxy.observe.families import Family, Histogram, Labels, Snapshot, Value
+from proxy.observe.families import (
+    CallHistogram,
+    Exemplars,
+    Family,
+    Histogram,
+    Labels,
+    Snapshot,
+    Value,
+)
 from proxy.observe.labels import OTHER, Vocabulary, endpoint_label
 
 KINDS = ("input", "cached", "cache_write", "output", "reasoning")
@@ -92,6 +100,14 @@ class Metrics:
         shown[catalogue.BATCH.name][()] = self._batch.value()
         shown[catalogue.LABELS_FULL.name][()] = self._overflows
         return shown
+
+    def exemplars(self) -> Exemplars:
+        """For each bucket of time the call that fell into it last."""
+        every = [(labels, s) for labels, s in self._by_labels.items() if s.sources]
+        return {
+            catalogue.DURATION.name: {labels: s.duration.exemplars() for labels, s in every},
+            catalogue.FIRST_BYTE.name: {labels: s.first_byte.exemplars() for labels, s in every},
+        }
 
     # Which series a call is counted in
 
@@ -201,8 +217,8 @@ class _CallSeries:
         self.sources: dict[str, int] = {}
         self.tokens = [0] * len(KINDS)
         self.cost = 0
-        self.duration = Histogram(_DURATION)
-        self.first_byte = Histogram(_DURATION)
+        self.duration = CallHistogram(_DURATION)
+        self.first_byte = CallHistogram(_DURATION)
         self.input = Histogram(_TOKENS)
         self.output = Histogram(_TOKENS)
         self.counts: dict[tuple[Family, str], int] = {}  # what most calls have nothing of
@@ -221,9 +237,10 @@ class _CallSeries:
             self.count(catalogue.CAPPED, source)
         if not record.attempts:
             return
-        self.duration.observe(record.duration_us)
+        call_id, started_at_us = record.id, record.started_at_us
+        self.duration.observe_call(record.duration_us, call_id, started_at_us)
         if record.first_byte_us is not None:
-            self.first_byte.observe(record.first_byte_us)
+            self.first_byte.observe_call(record.first_byte_us, call_id, started_at_us)
         for attempt in record.attempts:
             if attempt.price_source == "unpriced":
                 self.count(catalogue.UNPRICED)

@@ -5,11 +5,13 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from proxy.core.errors import LedgerError
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows
-from proxy.observe.families import Snapshot, exposition, merged
+from proxy.observe.exposition import END, exposition
+from proxy.observe.families import Exemplars, Snapshot, latest, merged
 from proxy.observe.metrics import Metrics
 from proxy.observe.workers import Workers
 
@@ -37,19 +39,32 @@ class MetricsPage:
         if self._process:
             ProcessCollector(registry=self._process)
 
-    async def text(self) -> bytes:
-        """Everything in the text format of Prometheus.
+    async def text(self, *, openmetrics: bool = False) -> bytes:
+        """Everything in the classic text format of Prometheus, or in OpenMetrics with exemplars.
 
         Budgets are left out while the ledger does not answer: an old figure of money would be wrong,
         and the other metrics are wanted most just then.
         """
         others = await self._workers.others() if self._workers else []
-        snapshots: list[Snapshot] = [self._metrics.snapshot(), *others, self._about]
+        own = self._metrics.snapshot()
+        values: list[Snapshot] = [own, *(other.values for other in others), self._about]
         with contextlib.suppress(LedgerError):
-            snapshots.append(self._metrics.budgets(await self._budgets()))
-        return await asyncio.to_thread(_written, snapshots, self._process)
+            values.append(self._metrics.budgets(await self._budgets()))
+        exemplars = None
+        if openmetrics:
+            exemplars = [self._metrics.exemplars(), *(other.exemplars for other in others)]
+        return await asyncio.to_thread(_written, values, exemplars, self._process)
 
 
-def _written(snapshots: Sequence[Snapshot], process: CollectorRegistry | None) -> bytes:
-    page = exposition(catalogue.FAMILIES, merged(snapshots))
-    return page if process is None else page + generate_latest(process)
+def _written(
+    values: Sequence[Snapshot],
+    exemplars: Sequence[Exemplars] | None,
+    process: CollectorRegistry | None,
+) -> bytes:
+    if exemplars is None:
+        page = exposition(catalogue.FAMILIES, merged(values))
+        return page if process is None else page + generate_latest(process)
+    page = exposition(catalogue.FAMILIES, merged(values), latest(exemplars))
+    if process is None:
+        return page + END
+    return page + bytes(generate_openmetrics(process))  # type: ignore[no-untyped-call]

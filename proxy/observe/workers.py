@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from proxy.observe import catalogue
-from proxy.observe.families import Labels, Snapshot, Value
+from proxy.observe.families import Counted, Exemplar, Labels, Value
 from proxy.observe.metrics import Metrics
 
 WRITE_EVERY_S = 0.2
@@ -46,24 +46,27 @@ class Workers:
         self._written = state
         path = self._folder / f"{self._pid}{_SUFFIX}"
         temporary = path.with_suffix(".new")
-        temporary.write_bytes(_encoded(self._metrics.snapshot()))
+        temporary.write_bytes(
+            _encoded(Counted(self._metrics.snapshot(), self._metrics.exemplars()))
+        )
         temporary.replace(path)
 
-    async def others(self) -> list[Snapshot]:
+    async def others(self) -> list[Counted]:
         """What the other workers counted, up to now."""
         await asyncio.sleep(WRITE_EVERY_S * 1.5)
         return await asyncio.to_thread(self._read_others)
 
-    def _read_others(self) -> list[Snapshot]:
-        snapshots: list[Snapshot] = []
+    def _read_others(self) -> list[Counted]:
+        found: list[Counted] = []
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
             pid = int(path.stem)
             if pid == self._pid:
                 continue
-            snapshot = _decoded(path.read_bytes())
-            alive = _runs(pid)
-            snapshots.append({n: s for n, s in snapshot.items() if alive or n not in _GAUGES})
-        return snapshots
+            values, exemplars = _decoded(path.read_bytes())
+            if not _runs(pid):
+                values = {name: s for name, s in values.items() if name not in _GAUGES}
+            found.append(Counted(values, exemplars))
+        return found
 
 
 def _runs(pid: int) -> bool:
@@ -76,13 +79,33 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _encoded(snapshot: Snapshot) -> bytes:
-    return orjson.dumps({n: list(series.items()) for n, series in snapshot.items()})
+def _encoded(counted: Counted) -> bytes:
+    values, exemplars = counted
+    return orjson.dumps(
+        [
+            {name: list(series.items()) for name, series in values.items()},
+            {
+                name: [
+                    (labels, [(place, tuple(call)) for place, call in calls.items()])
+                    for labels, calls in series.items()
+                ]
+                for name, series in exemplars.items()
+            },
+        ]
+    )
 
 
-def _decoded(data: bytes) -> Snapshot:
-    values: dict[str, list[tuple[list[str], Value]]] = orjson.loads(data)
-    return {n: {_labels(k): v for k, v in series} for n, series in values.items()}
+def _decoded(data: bytes) -> Counted:
+    values: dict[str, list[tuple[list[str], Value]]]
+    exemplars: dict[str, list[tuple[list[str], list[tuple[int, tuple[str, int, int]]]]]]
+    values, exemplars = orjson.loads(data)
+    return Counted(
+        {name: {_labels(k): v for k, v in series} for name, series in values.items()},
+        {
+            name: {_labels(k): {p: Exemplar(*c) for p, c in calls} for k, calls in series}
+            for name, series in exemplars.items()
+        },
+    )
 
 
 def _labels(texts: list[str]) -> Labels:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe import catalogue
@@ -221,3 +222,16 @@ async def test_made_up_names_do_not_fill_the_page(run: Running) -> None:
     assert sum(samples(page, "farebox_calls_total").values()) == 300
     assert len(samples(page, "farebox_calls_total", "model")) < 150
     assert len(samples(page, "farebox_calls_total", "endpoint")) < 10
+
+
+async def test_a_slow_call_can_be_found_from_its_bucket(run: Running) -> None:
+    """OpenMetrics, for who asks for it, names a call of each bucket; the id is that of its row."""
+    made = await run.chat()
+    answer = await run.client.get("/metrics", headers={"accept": "application/openmetrics-text"})
+    families = list(openmetrics(answer.text))  # type: ignore[no-untyped-call]
+
+    exemplars = [s.exemplar for f in families for s in f.samples if s.exemplar]
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert {e.labels["call_id"] for e in exemplars} == {made.headers["x-farebox-call-id"]}
+    assert len(exemplars) == 2

@@ -12,7 +12,8 @@ from proxy.core.call import CallFinished, CapSource, Outcome
 from proxy.core.usage import EMPTY, UsageSource
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows
-from proxy.observe.families import Family, Snapshot, exposition, merged
+from proxy.observe.exposition import exposition
+from proxy.observe.families import Family, Snapshot, merged
 from proxy.observe.metrics import Metrics
 from tests.observe.samples import ATTEMPT, RECORD, REFUSED, finished
 
@@ -77,11 +78,11 @@ def test_histograms_say_how_long_and_how_large() -> None:
     samples = counted(finished())
 
     assert value(samples, "farebox_call_duration_seconds_sum", **CALL) == 2.0005
-    assert value(samples, "farebox_call_duration_seconds_bucket", **CALL, le="2") == 0
-    assert value(samples, "farebox_call_duration_seconds_bucket", **CALL, le="3") == 1
+    assert value(samples, "farebox_call_duration_seconds_bucket", **CALL, le="2.0") == 0
+    assert value(samples, "farebox_call_duration_seconds_bucket", **CALL, le="3.0") == 1
     assert value(samples, "farebox_time_to_first_byte_seconds_sum", **CALL) == 0.4503
     assert value(samples, "farebox_input_tokens_sum", **CALL) == 1234
-    assert value(samples, "farebox_output_tokens_bucket", **CALL, le="256") == 1
+    assert value(samples, "farebox_output_tokens_bucket", **CALL, le="256.0") == 1
     assert value(samples, "farebox_output_tokens_count", **CALL) == 1
     assert value(samples, "farebox_overhead_seconds_sum", endpoint="chat.completions") == 0.0003
 
@@ -90,7 +91,7 @@ def test_a_value_on_a_bound_belongs_to_its_bucket() -> None:
     """Prometheus' buckets are "less or equal"."""
     samples = counted(finished(duration_us=2_000_000))
 
-    assert value(samples, "farebox_call_duration_seconds_bucket", **CALL, le="2") == 1
+    assert value(samples, "farebox_call_duration_seconds_bucket", **CALL, le="2.0") == 1
 
 
 def test_a_refused_call_counts_as_refused_only() -> None:
@@ -171,7 +172,7 @@ def test_gauges_are_read_when_they_are_shown() -> None:
 
     assert value(samples, "farebox_calls_in_flight") == 3
     assert value(samples, "farebox_spool_rows") == 2
-    assert value(samples, "farebox_ledger_batch_size_bucket", le="8") == 1
+    assert value(samples, "farebox_ledger_batch_size_bucket", le="8.0") == 1
     assert value(samples, "farebox_ledger_commit_seconds_sum") == 0.0015
 
 

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.core.errors import LedgerError
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows
-from proxy.observe.families import Family, Snapshot, exposition, merged
+from proxy.observe.exposition import accepts_openmetrics, exposition
+from proxy.observe.families import Family, Snapshot, merged
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
 from tests.observe.samples import finished
@@ -89,3 +92,71 @@ def test_promtool_finds_nothing_to_complain_of() -> None:
     page = asyncio.run(MetricsPage(metrics, no_budgets).text())
 
     promtool("check", "metrics", stdin=page.decode())
+
+
+# OpenMetrics
+
+
+async def test_openmetrics_has_the_same_series_and_the_calls_to_look_at() -> None:
+    """Each bucket of time names the call that fell into it last; the figures are those of the classic page."""
+    metrics = Metrics()
+    metrics.call_finished(finished(id="fb-first"))
+    metrics.call_finished(finished(id="fb-second"))
+    page = MetricsPage(metrics, no_budgets)
+
+    classic = list(text_string_to_metric_families((await page.text()).decode()))
+    rich = list(openmetrics((await page.text(openmetrics=True)).decode()))  # type: ignore[no-untyped-call]
+
+    assert series(rich) == series(classic)
+    found = [s.exemplar for f in rich for s in f.samples if s.exemplar]
+    assert [(e.labels, e.value, float(e.timestamp)) for e in found] == [
+        ({"call_id": "fb-second"}, 2.0005, 1_795_000_002.0),
+        ({"call_id": "fb-second"}, 0.4503, 1_795_000_000.45),
+    ]
+
+
+def series(families: list[Metric]) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    """What there is on a page, but for what each scrape changes."""
+    return {(s.name, tuple(sorted(s.labels.items()))) for f in families for s in f.samples}
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/html,text/plain", False),
+        ("application/openmetrics-text", True),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=nonsense", False),
+        # What Prometheus 2.42 and 3.5 send.
+        (
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+            ),
+            True,
+        ),
+        (
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+                "application/openmetrics-text;version=0.0.1;q=0.4,"
+                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,/;q=0.1"
+            ),
+            True,
+        ),
+        ("text/plain;version=0.0.4,application/openmetrics-text;q=0.5", False),
+    ],
+)
+def test_openmetrics_is_for_those_who_prefer_it(accept: str, expected: bool) -> None:
+    assert expected == accepts_openmetrics(accept)
+
+
+def test_bounds_are_written_as_prometheus_stores_them() -> None:
+    """Else a query that names a bound would find it in one version of Prometheus and not in the next."""
+    family = Family("h", "histogram", "H.", (), 1, (0.5, 1, 16_000, 1_000_000))
+
+    page = exposition([family], {"h": {(): [1, 1, 1, 1, 1, 9]}}).decode()
+
+    shown = [line.split('"')[1] for line in page.splitlines() if "le=" in line]
+    assert shown == ["0.5", "1.0", "16000.0", "1e+06", "+Inf"]

@@ -11,7 +11,7 @@ from proxy.observe.budget_gauges import BudgetWindows
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
 from proxy.observe.workers import Workers
-from tests.observe.samples import finished
+from tests.observe.samples import STARTED_US, finished
 
 # A worker: counts as many calls as it is told, writes them, says so, and stays until its input ends.
 WORKER = """
@@ -73,6 +73,22 @@ async def test_calls_of_all_processes_are_on_one_page(tmp_path: Path) -> None:
     assert b"process_resident_memory_bytes" not in both
 
 
+async def test_a_call_of_another_process_is_an_exemplar_too(tmp_path: Path) -> None:
+    """Of several processes' calls in a bucket, the one that started last is named."""
+    metrics = Metrics()
+    metrics.call_finished(finished(id="fb-here", started_at_us=STARTED_US - 1_000_000))
+    page = MetricsPage(metrics, no_budgets, Workers(tmp_path, metrics))
+    other = start(tmp_path, 1)
+    try:
+        text = await page.text(openmetrics=True)
+    finally:
+        end(other)
+
+    assert b'# {call_id="fb-019a0000000100000000000000000001"} 2.0005 ' in text
+    assert b"fb-here" not in text
+    assert text.endswith(b"# EOF\n")
+
+
 async def test_a_worker_writes_what_changed_without_being_asked(tmp_path: Path) -> None:
     """What another worker counted before the scrape is on the page."""
     busy, asked = Metrics(), Metrics()
@@ -99,7 +115,7 @@ async def test_a_worker_that_stops_writes_its_last_counts(tmp_path: Path) -> Non
 
     others = await Workers(tmp_path, Metrics()).others()
 
-    assert [list(other["farebox_calls_total"].values()) for other in others] == [[1]]
+    assert [list(other.values["farebox_calls_total"].values()) for other in others] == [[1]]
 
 
 def test_nothing_is_written_where_nothing_changed(tmp_path: Path) -> None:
