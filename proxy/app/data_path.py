@@ -87,6 +87,7 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
         credential=_credential(header, wanted),
         credential_header=header,
         openai_prefix=prefix.encode() if beside else b"",
+        also=preset.also,
         openai_credential=_credential(openai_header, wanted),
         headers=[(k.lower().encode(), v.encode()) for k, v in wanted.headers.items()],
         quirks=Quirks(include_usage, wanted.cap_parameter or preset.cap_parameter or None),

@@ -22,6 +22,7 @@ class Upstream:
     credential_header: str = "authorization"  # where it takes a key that the client brought
     # What stands before an OpenAI path here, where it also speaks that beside its own API.
     openai_prefix: bytes = b""
+    also: tuple[str, ...] = ()  # other APIs that it speaks, at the same place
     openai_credential: Headers | None = None  # there, if it takes its key in another header
     sign: Callable[[UpstreamRequest], UpstreamRequest] | None = None  # instead of a credential
     headers: Headers = field(default_factory=list)  # configured extras
@@ -34,7 +35,7 @@ class Upstream:
 def speaks(upstream: Upstream) -> frozenset[str]:
     """The families of paths that an upstream understands."""
     beside = ("openai",) if upstream.openai_prefix else ()
-    return frozenset((upstream.dialect, *beside))
+    return frozenset((upstream.dialect, *beside, *upstream.also))
 
 
 @dataclass(frozen=True, slots=True)

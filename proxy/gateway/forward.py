@@ -173,7 +173,7 @@ def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:
         start, end = way.model_span
         path = path[:start] + quote(patch.model, safe=_IN_SEGMENT).encode() + path[end:]
     path = path[way.holds :]
-    if way.dialect.family == _OPENAI and way.holds:
+    if way.holds and way.dialect.family in (_OPENAI, *upstream.also):
         path = upstream.openai_prefix + path
     query = without_key(inbound.query, way.dialect.family)
     return path + b"?" + query if query else path

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from proxy.core.calibration import calibration
 from proxy.core.call import AttemptRecord
 from proxy.core.pricing import TIER_FLAG, Charge, PriceQuery
 from proxy.core.usage import EMPTY, Usage, UsageSource
@@ -39,6 +40,8 @@ class Meter:
         usage, source = scan.usage, UsageSource.PROVIDER
         if usage is None or not call.metered:
             usage, source = await self._count(call, attempt, scanner, error)
+        elif scan.lacks_input or scan.lacks_output:
+            usage, source = await self._complete(call, scanner, usage), UsageSource.COUNTED
         charge, price_source, price_version = self._charge(call, attempt, scan, usage, source)
         return AttemptRecord(
             number=attempt.number,
@@ -76,13 +79,25 @@ class Meter:
             return EMPTY, UsageSource.NONE
         # First the prompt: that waits for the vocabulary where it is not there yet, and without one the
         # output would be estimated.
-        tokens = await self.tokenizer.count_prompt(
-            call.dialect.prompt_text(call.facts), call.facts, call.facts.model
-        )
+        tokens = await self._count_prompt(call)
         output = scanner.count_output()
         if scanner.scan.error and scanner.scan.finished and not output:
             return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
         return Usage(input=tokens, output=output), UsageSource.COUNTED
+
+    async def _complete(self, call: ActiveCall, scanner: Scanner, usage: Usage) -> Usage:
+        """Usage of which the provider reported one side: the other one is counted."""
+        if scanner.scan.lacks_input:
+            usage = replace(usage, input=await self._count_prompt(call))
+        if scanner.scan.lacks_output:
+            usage = replace(usage, output=max(scanner.count_output(), usage.output))
+        return usage
+
+    async def _count_prompt(self, call: ActiveCall) -> int:
+        facts = call.facts
+        text = call.dialect.prompt_text(facts)
+        tokens = await self.tokenizer.count_prompt(text, facts, facts.model)
+        return calibration(facts.model).input(tokens)
 
     def _charge(
         self, call: ActiveCall, attempt: Attempt, scan: Scan, usage: Usage, source: UsageSource

@@ -114,7 +114,7 @@ def _way(route: Route, match: re.Match[str]) -> Way:
     model = parts.get("model") or ""
     return Way(
         dialect=route.dialect,
-        metered=True,
+        metered=route.metered,
         endpoint=route.endpoint,
         holds=len(route.holds),
         model=unquote(model, "latin-1"),

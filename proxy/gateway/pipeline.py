@@ -25,6 +25,7 @@ from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.dialects.base import Address
+from proxy.gateway.dialects.errors import refused_status
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Meter, estimated_attempt
@@ -199,7 +200,7 @@ class Pipeline:
             await answers.refuse(send, call.dialect, failure, call.id)
 
     async def _refuse(self, call: ActiveCall, send: Send, refusal: Refusal) -> None:
-        call.status = refusal.status
+        call.status = refused_status(refusal, call.dialect.family)
         call.refusal = refusal.code
         if call.principal is not NOBODY:
             self._settle(call, Outcome.REFUSED)

@@ -19,9 +19,11 @@ class Preset:
     credential_header: str = "authorization"
     # What stands before an OpenAI path at its bare host, or after its own API's prefix.
     openai_prefix: str = ""
+    also: tuple[str, ...] = ()  # whose API it speaks too, at the same place as OpenAI's
 
 
 _SELF_HOSTED = Preset("", cap_parameter="max_tokens")
+_WITH_MESSAGES = Preset("", cap_parameter="max_tokens", also=("anthropic",))
 
 PRESETS: dict[str, Preset] = {
     "openai": Preset("openai"),
@@ -45,14 +47,14 @@ PRESETS: dict[str, Preset] = {
     "zai": Preset("z-ai", include_usage=False, cap_parameter="max_tokens"),
     "minimax": Preset("minimax", cap_parameter="max_tokens", drain=True),
     "tgi": _SELF_HOSTED,
-    "vllm": _SELF_HOSTED,
-    "ollama": Preset("", cap_parameter="max_tokens", openai_prefix="/v1"),
+    "vllm": _WITH_MESSAGES,
+    "ollama": Preset("", cap_parameter="max_tokens", openai_prefix="/v1", also=("anthropic",)),
     "bedrock": Preset("aws", cap_parameter="max_tokens", drain=True, openai_prefix="/openai/v1"),
     "anthropic": Preset("anthropic", include_usage=False, cap_parameter="max_tokens"),
-    "lmstudio": _SELF_HOSTED,
+    "lmstudio": _WITH_MESSAGES,
     "mlx": _SELF_HOSTED,
-    "llamacpp": _SELF_HOSTED,
-    "sglang": _SELF_HOSTED,
+    "llamacpp": _WITH_MESSAGES,
+    "sglang": _WITH_MESSAGES,
     "tensorrt": _SELF_HOSTED,
     "triton": _SELF_HOSTED,
 }

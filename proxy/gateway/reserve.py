@@ -105,6 +105,7 @@ class Reservations:
             model=call.facts.model,
             body_bytes=bound.body_bytes,
         )
+        counted += call.facts.more_input
         return replace(bound, input_tokens=min(bound.input_tokens, counted))
 
     async def _wait(self, refused: Refused, deadline: float) -> bool:
@@ -183,7 +184,7 @@ def _bound(call: ActiveCall) -> _Bound:
     body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
     return _Bound(
         rates=tuple(rates),
-        input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools),
+        input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools) + facts.more_input,
         model=facts.model,
         choices=facts.choices,
         body_bytes=body_bytes,

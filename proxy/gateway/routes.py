@@ -12,6 +12,7 @@ from proxy.gateway.paths import NO_WAY, find_way
 from proxy.gateway.pipeline import Pipeline
 
 _log = structlog.get_logger("farebox.gateway")
+_LISTED = "openai"  # the API whose list of models is our own; others' are their upstream's
 
 
 class Routes:
@@ -53,7 +54,8 @@ class Routes:
             )
         path = call.inbound.path
         if call.inbound.method == "GET":
-            if path == b"/v1/models" or path.startswith(b"/v1/models/"):
+            listed = call.dialect.family == _LISTED
+            if listed and (path == b"/v1/models" or path.startswith(b"/v1/models/")):
                 await self._models.answer(call, send)
                 return
             if path.startswith(b"/farebox/v1/calls/"):

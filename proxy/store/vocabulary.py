@@ -119,9 +119,9 @@ class Vocabulary:
 
         A chat in OpenAI's format is counted with what wraps its messages and tools.
         """
-        document: Mapping[str, Any] = getattr(facts, "document", {})
-        if not _is_openai_chat(document):
+        if not getattr(facts, "openai_chat", False):
             return await self.count(text, model)
+        document: Mapping[str, Any] = getattr(facts, "document", {})
         name = encoding_name(model)
 
         def count_chat() -> int:
@@ -249,12 +249,6 @@ def _slice_tokens(text: str, encode: EncodeOrdinary) -> int:
 def estimated(text: str) -> int:
     """Tokens of a text without a vocabulary: high rather than low."""
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN)
-
-
-def _is_openai_chat(document: Mapping[str, Any]) -> bool:
-    """Whether a body is OpenAI's chat format. Others have messages too, but say the rest elsewhere."""
-    elsewhere = ("system", "anthropic_version", "inferenceConfig", "options", "toolConfig")
-    return isinstance(document.get("messages"), list) and not any(k in document for k in elsewhere)
 
 
 def _on_event_loop() -> bool:

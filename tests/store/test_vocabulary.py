@@ -146,14 +146,15 @@ async def test_a_counter_outlives_its_vocabulary(vocabulary: Vocabulary) -> None
 
 
 async def test_a_chat_is_counted_with_its_wrapping(vocabulary: Vocabulary) -> None:
-    facts = SimpleNamespace(document={"messages": [{"role": "user", "content": "hello world"}]})
+    document = {"messages": [{"role": "user", "content": "hello world"}]}
+    facts = SimpleNamespace(document=document, openai_chat=True)
 
     assert await vocabulary.count_prompt("hello world", facts, "gpt-4o") == 3 + 1 + 2 + 3
 
 
 @pytest.mark.parametrize(
     "document",
-    [{"input": "hello world"}, {"messages": [{"content": "hello world"}], "system": ""}, {}],
+    [{"input": "hello world"}, {"messages": [{"content": "hello world"}]}, {}],
 )
 async def test_other_formats_are_counted_by_their_text(
     vocabulary: Vocabulary, document: dict[str, Any]

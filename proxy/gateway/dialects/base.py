@@ -62,6 +62,8 @@ class RequestFacts(Struct, frozen=True):
     beside: Usage = (
         EMPTY  # counts that the request itself gives: pictures asked for, characters to speak
     )
+    more_input: int = 0  # input tokens at most that the body's bytes do not bound: of its pictures
+    openai_chat: bool = False  # the document is in that format, for counting
     document: dict[str, Any] = {}  # the parsed body, for counting
 
 
@@ -86,6 +88,9 @@ class Scan(Struct):
     """What a scanner learned of one answer so far."""
 
     usage: Usage | None = None  # None: the provider reported none
+    # The usage is only of the other side, or no more than a placeholder: this one is to be counted.
+    lacks_input: bool = False
+    lacks_output: bool = False
     usage_raw: bytes = b""
     parts: tuple[UsagePart, ...] = ()  # where it is billed in parts: they add up to ``usage``
     stated_nano: int | None = None  # what the provider itself says that it cost, in nano-dollars
@@ -176,7 +181,12 @@ class Dialect(Protocol):
 
 
 _EVENTS = frozenset(
-    ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+    (
+        "text/event-stream",
+        "application/x-ndjson",
+        "application/stream+json",  # Cohere's, which is the same
+        "application/vnd.amazon.eventstream",
+    )
 )
 
 

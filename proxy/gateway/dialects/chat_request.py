@@ -1,7 +1,6 @@
 """A chat request's body: what is read from it, and what is refused before anything goes upstream.
 
-Only what Farebox decides by is checked: the upstream judges the rest, in its own words. Null means
-absent, as it does for every provider.
+What it decides by, and why it could not be bounded; see ``body_check`` for what is refused.
 """
 
 import re
@@ -9,42 +8,44 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from proxy.core.errors import InvalidRequest
 from proxy.gateway.dialects import splice
 from proxy.gateway.dialects.base import RequestFacts
+from proxy.gateway.dialects.body_check import (
+    Types,
+    decisive,
+    is_shallow,
+    model_name,
+    refuse_depth,
+    refuse_doubtful_names,
+    refuse_repeated,
+    refuse_wrong_types,
+    shown,
+    wrong,
+)
 from proxy.gateway.dialects.chat_body import Json, read_body
 
-DEEPEST = 64  # levels of nesting
-_QUICKLY_COUNTED = 4_096  # bytes
 MOST_CHOICES = 128  # n, as OpenAI has it
-_LONGEST_NAME = 512  # characters of a model or user, which become columns of the ledger
 
-# The members that decide the model, the cost or the shape of the answer. Readers disagree about a
-# name that is given twice (first or last wins) or in other letters (Go reads "Model" as "model"), so
-# that a body could mean one thing here and another upstream.
-_DECISIVE: Final = {
-    name: f'"{name}"'.encode()
-    for name in (
-        "audio",
-        "functions",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "modalities",
-        "model",
-        "models",
-        "n",
-        "plugins",
-        "search_parameters",
-        "service_tier",
-        "stream",
-        "stream_options",
-        "tools",
-        "web_search_options",
-    )
-}
+_DECISIVE: Final = decisive(
+    "audio",
+    "functions",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "modalities",
+    "model",
+    "models",
+    "n",
+    "plugins",
+    "search_parameters",
+    "service_tier",
+    "stream",
+    "stream_options",
+    "tools",
+    "web_search_options",
+)
 
-_TYPES: Final[dict[str, tuple[type, str]]] = {
+_TYPES: Final[Types] = {
     "metadata": (dict, "an object"),
     "safety_identifier": (str, "a string"),
     "service_tier": (str, "a string"),
@@ -87,21 +88,17 @@ def inspect(body: bytes, addressed: str = "") -> RequestFacts:
     ``addressed`` is the model that the path names: it counts, whatever the body says.
     """
     document, around = read_body(body)
-    _refuse_doubtful_names(body, around, document)
-    model = addressed or document.get("model")
-    if type(model) is not str or not model:
-        raise _wrong("model", "a model's name, as a string", model)
-    if len(model) > _LONGEST_NAME or not model.isprintable() or "\ufffd" in model:
-        raise InvalidRequest("'model' is not a model's name.", param="model")
+    refuse_doubtful_names(body, around, document, _DECISIVE)
+    model = model_name(addressed or document.get("model"))
     messages = document.get("messages")
     if type(messages) is not list:
-        raise _wrong("messages", "an array of messages", messages)
+        raise wrong("messages", "an array of messages", messages)
     if not _TYPES.keys().isdisjoint(document):
-        _refuse_wrong_types(document)
+        refuse_wrong_types(document, _TYPES)
     plain = _are_plain(messages)
     nested = [v for v in document.values() if type(v) is list or type(v) is dict]
-    if not (plain and len(nested) == 1) and not _is_shallow(around if plain else body):
-        _refuse_depth(document)
+    if not (plain and len(nested) == 1) and not is_shallow(around if plain else body):
+        refuse_depth(document)
     limit, limit_name = _output_limit(document)
     user, metadata = _attribution(document)
     searches, parameter = _known_by_name(model)
@@ -118,6 +115,7 @@ def inspect(body: bytes, addressed: str = "") -> RequestFacts:
         has_tools=bool(document.get("tools") or document.get("functions")),
         unbounded=_unbounded(document, () if plain else messages, searches),
         document=document,
+        openai_chat=True,
     )
 
 
@@ -139,47 +137,6 @@ def _are_plain(messages: list[Any]) -> bool:
     return True
 
 
-def _refuse_doubtful_names(body: bytes, around: bytes, document: Json) -> None:
-    doubtful = splice.spells_letters(around)
-    for name in document:
-        quoted = _DECISIVE.get(name)
-        if quoted is None:
-            if not name.islower() and (ours := name.casefold()) in _DECISIVE:
-                raise InvalidRequest(f"'{name[:64]}' must be written '{ours}'.", param=ours)
-        elif not doubtful and around.find(quoted) != around.rfind(quoted):
-            doubtful = True  # the other may be nested, or a value
-    if doubtful:
-        _refuse_repeated(splice.members(body), _DECISIVE)
-
-
-def _refuse_repeated(found: list[splice.Member], names: Any, prefix: str = "") -> None:
-    seen: set[str] = set()
-    for member in found:
-        if member.name in seen and member.name in names:
-            param = prefix + member.name
-            raise InvalidRequest(f"'{param}' is given twice; give it once.", param=param)
-        seen.add(member.name)
-
-
-def _is_shallow(text: bytes) -> bool:
-    """Whether there are too few brackets for any depth; looked at only where that is quick."""
-    return len(text) <= _QUICKLY_COUNTED and text.count(b"{") + text.count(b"[") <= DEEPEST
-
-
-def _refuse_depth(document: Json) -> None:
-    level: list[Any] = [document]
-    for _ in range(DEEPEST):
-        level = [
-            value
-            for container in level
-            for value in (container.values() if type(container) is dict else container)
-            if type(value) is dict or type(value) is list
-        ]
-        if not level:
-            return
-    raise InvalidRequest(f"The body is nested deeper than {DEEPEST} levels.")
-
-
 def _output_limit(document: Json) -> tuple[int | None, str]:
     """The larger of the two parameters where both are given: providers differ in which one counts."""
     limit, limit_name = None, ""
@@ -188,7 +145,7 @@ def _output_limit(document: Json) -> tuple[int | None, str]:
         if value is None:
             continue
         if type(value) is not int or value < 1:
-            raise _wrong(name, "a whole number of tokens, at least 1", value)
+            raise wrong(name, "a whole number of tokens, at least 1", value)
         if limit is None or value > limit:
             limit, limit_name = value, name
     return limit, limit_name
@@ -199,7 +156,7 @@ def _choices(document: Json) -> int:
     if value is None:
         return 1
     if type(value) is not int or not 1 <= value <= MOST_CHOICES:
-        raise _wrong("n", f"a whole number from 1 to {MOST_CHOICES}", value)
+        raise wrong("n", f"a whole number from 1 to {MOST_CHOICES}", value)
     return value
 
 
@@ -211,10 +168,10 @@ def _wants_usage(body: bytes, around: bytes, document: Json) -> bool:
         span = splice.Object(body).locate(b"stream_options")
         if span:
             found = splice.members(body, span[0])
-            _refuse_repeated(found, ("include_usage",), "stream_options.")
+            refuse_repeated(found, ("include_usage",), "stream_options.")
     value = options.get("include_usage")
     if value is not None and type(value) is not bool:
-        raise _wrong("stream_options.include_usage", "true or false", value)
+        raise wrong("stream_options.include_usage", "true or false", value)
     return bool(value)
 
 
@@ -223,14 +180,9 @@ def _attribution(document: Json) -> tuple[str, dict[str, str]]:
     user = document.get("user") or document.get("safety_identifier")
     metadata = document.get("metadata")
     if not metadata:
-        return _shown(user or ""), {}
-    texts = {_shown(name): _shown(text) for name, text in metadata.items() if type(text) is str}
-    return _shown(user or ""), texts
-
-
-def _shown(text: str) -> str:
-    """Short enough for a column, and without NUL, which PostgreSQL's text can't hold."""
-    return text[:_LONGEST_NAME].replace("\x00", "") if text else ""
+        return shown(user or ""), {}
+    texts = {shown(name): shown(text) for name, text in metadata.items() if type(text) is str}
+    return shown(user or ""), texts
 
 
 def _unbounded(document: Json, messages: Iterable[Any], searches: str) -> tuple[str, ...]:
@@ -263,27 +215,3 @@ def _server_tools(tools: list[Any]) -> list[str]:
 def _media(parts: list[Any]) -> list[str]:
     kinds = [part.get("type", "text") for part in parts if type(part) is dict]
     return [str(kind)[:64] for kind in kinds if type(kind) is not str or kind not in _TEXT_PARTS]
-
-
-def _refuse_wrong_types(document: Json) -> None:
-    for name in _TYPES.keys() & document.keys():
-        kind, what = _TYPES[name]
-        value = document[name]
-        if type(value) is not kind and value is not None:
-            raise _wrong(name, what, value)
-
-
-def _wrong(name: str, what: str, value: object) -> InvalidRequest:
-    if value is None:
-        return InvalidRequest(f"Missing required parameter: '{name}'.", param=name)
-    return InvalidRequest(f"'{name}' must be {what}, not {_kind(value)}.", param=name)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return f"{value}"
-    if isinstance(value, str):
-        return "a string" if value else "an empty string"
-    return "an array" if isinstance(value, list) else "an object"

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from proxy.core.calibration import AS_COUNTED, Calibration
 from proxy.gateway.dialects import splice
 from proxy.gateway.dialects.answer_reader import DocumentReader
 from proxy.gateway.dialects.base import Scan, Watch
@@ -23,13 +24,26 @@ _NAMES = re.compile(rb'"(?:model|id|service_tier)"\s*:\s*"[^"\\]{1,512}"')
 class DocumentScanner:
     """Scans an answer that is not streamed."""
 
-    __slots__ = ("_beginning", "_body", "_end", "_finished", "_kept", "_reader", "_size", "_watch")
+    __slots__ = (
+        "_beginning",
+        "_body",
+        "_calibration",
+        "_end",
+        "_finished",
+        "_kept",
+        "_reader",
+        "_size",
+        "_watch",
+    )
 
     cut = False
 
-    def __init__(self, reader: DocumentReader, watch: Watch) -> None:
+    def __init__(
+        self, reader: DocumentReader, watch: Watch, calibration: Calibration = AS_COUNTED
+    ) -> None:
         self._reader = reader
         self._watch = watch
+        self._calibration = calibration
         self._kept: list[bytes] = []
         self._size = 0
         self._beginning = self._end = b""
@@ -74,7 +88,7 @@ class DocumentScanner:
         if document := parse(self._body):
             for place, text in self._reader.spoken(document):
                 output.add(place, text)
-        return output.tokens()
+        return output.billed(self._calibration)
 
     def _read_whole(self, body: bytes) -> None:
         document = parse(body)

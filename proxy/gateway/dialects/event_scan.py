@@ -7,6 +7,7 @@ end, because no usage was reported.
 
 from typing import Final
 
+from proxy.core.calibration import AS_COUNTED, Calibration
 from proxy.gateway.dialects.answer_reader import EventReader, Json, Texts
 from proxy.gateway.dialects.base import Scan, Watch
 from proxy.gateway.dialects.framing import Frame, Framing
@@ -27,6 +28,7 @@ class EventScanner:
     """
 
     __slots__ = (
+        "_calibration",
         "_cap",
         "_finished",
         "_framing",
@@ -39,12 +41,22 @@ class EventScanner:
         "cut",
     )
 
-    def __init__(self, reader: EventReader, framing: Framing, watch: Watch) -> None:
+    def __init__(
+        self,
+        reader: EventReader,
+        framing: Framing,
+        watch: Watch,
+        calibration: Calibration = AS_COUNTED,
+    ) -> None:
         self.cut = False
+        self._calibration = calibration
         self._reader = reader
         self._framing = framing
         self._watch = watch
-        self._cap = _least(watch.output_cap, watch.paid_output)
+        paid = watch.paid_output
+        self._cap = _least(
+            watch.output_cap, None if paid is None else min(paid, calibration.counted(paid))
+        )
         self._output = OutputCount(watch.count)
         self._unheard: list[Frame] = []  # their text was not counted yet
         self._unheard_bytes = 0
@@ -79,7 +91,7 @@ class EventScanner:
     def count_output(self) -> int:
         """Tokens of the text relayed so far."""
         self._hear()
-        return self._output.tokens()
+        return self._output.billed(self._calibration)
 
     def _take(self, frame: Frame) -> bool:
         """Read one event. True where the output runs past the cap with it."""
@@ -134,7 +146,9 @@ class EventScanner:
         end = frame.start if frame.start >= before else frame.end
         if end == frame.end:
             self._add(frame)
-        return data[: end - before] + self._reader.ending(frame.raw, self._output.tokens())
+        return data[: end - before] + self._reader.ending(
+            frame.raw, self._output.billed(self._calibration)
+        )
 
     def _hear(self) -> None:
         """Count the text of the events that wait for it."""

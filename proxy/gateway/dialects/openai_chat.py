@@ -19,6 +19,7 @@ from proxy.gateway.dialects.chat_stream import StreamScanner
 from proxy.gateway.dialects.chat_text import prompt_text
 from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import openai_error
+from proxy.gateway.dialects.model_splice import set_model
 from proxy.gateway.dialects.route import Route
 
 _OPENING_BRACE: Final = ord("{")
@@ -43,7 +44,7 @@ class OpenAIChat:
         edits: list[splice.Edit] = []
         added: list[bytes] = []
         if patch.model is not None:
-            _set_model(body, found, patch.model, edits)
+            set_model(body, found, patch.model, edits)
         if patch.output_cap is not None:
             _set_cap(body, found, patch, edits, added)
         if patch.include_usage:
@@ -70,12 +71,6 @@ class OpenAIChat:
     def error_body(self, refusal: Refusal) -> bytes:
         """The refusal in OpenAI's shape."""
         return openai_error(refusal)
-
-
-def _set_model(body: bytes, found: splice.Object, model: str, edits: list[splice.Edit]) -> None:
-    span = found.locate(b"model")
-    if span is not None and orjson.loads(body[slice(*span)]) != model:
-        edits.append((*span, orjson.dumps(model)))
 
 
 def _set_cap(

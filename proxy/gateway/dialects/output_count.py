@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from proxy.core.calibration import Calibration
+
 _LAST_WORD_END = re.compile(r"(?s).*[^\W_](?=[ ,.;:!?。，、；：！？])")  # noqa: RUF001 - punctuation of Chinese text
 _LOOK_BACK = 512  # characters in which a place to cut is looked for
 _MOST_KEPT = 65_536  # characters of one run that are kept uncounted
@@ -61,6 +63,14 @@ class OutputCount:
             self._fold(place, at_any_place=self._kept[place] > _MOST_RECOUNTED)
         self._measure()
         return self._counted + sum(self._count("".join(run)) for run in self._runs.values() if run)
+
+    def billed(self, calibration: Calibration) -> int:
+        """The tokens that the model's own vocabulary likely made of it.
+
+        A place whose name begins with ``tool`` is a call of one.
+        """
+        calls = sum(1 for place in self._runs if place.startswith("tool"))
+        return calibration.output(self.tokens(), calls)
 
     def at_least(self) -> int:
         """No more than the tokens that the text will have with whatever follows it.

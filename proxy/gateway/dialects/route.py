@@ -16,4 +16,5 @@ class Route(NamedTuple):
     path: str
     dialect: Dialect
     endpoint: str  # the bounded label of metrics and rows: chat.completions, messages …
+    metered: bool = True  # whether it costs anything; what is free is only sent on, by its model
     holds: str = "/v1"  # the leading part of the path that an upstream's base_url already has

@@ -29,6 +29,7 @@ def test_the_least_body() -> None:
         model="gpt-4o",
         output_limit_name="max_tokens",
         document={"model": "gpt-4o", "messages": MESSAGES},
+        openai_chat=True,
     )
 
     assert expected == facts()
@@ -58,6 +59,7 @@ def test_all_that_is_read() -> None:
         metadata={"run": "7"},
         has_tools=True,
         document={"model": "gpt-4o", "messages": MESSAGES, **body},
+        openai_chat=True,
     )
 
     assert expected == facts(**body)
