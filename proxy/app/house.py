@@ -13,6 +13,7 @@ import structlog
 from proxy.admin import AdminDeps, create_admin
 from proxy.app.data_path import Made, gateway_config
 from proxy.app.reload import watch_file
+from proxy.core.alerts import Watched
 from proxy.core.call import CallFinished
 from proxy.core.errors import ConfigurationError, LedgerError
 from proxy.gateway.config import Upstream
@@ -21,6 +22,7 @@ from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
 from proxy.gateway.routes import Routes
 from proxy.ledger import open_ledger
+from proxy.observe.alerts import Alerting
 from proxy.observe.defects import log_unhandled
 from proxy.observe.logs import Logs
 from proxy.observe.metrics import Metrics
@@ -28,8 +30,9 @@ from proxy.observe.page import MetricsPage
 from proxy.observe.workers import Workers
 from proxy.settings import Settings, changed, needs_restart
 from proxy.store import migrate
+from proxy.store.alerts import AlertQueue
 from proxy.store.engine import Database
-from proxy.store.keys import KeyStore
+from proxy.store.keys import KeyStore, now_us
 from proxy.store.price_data import PriceData
 from proxy.store.price_rules import rules_from
 from proxy.store.pricebook import LayeredPriceBook
@@ -79,6 +82,7 @@ class House:
         )
         if self._workers is not None:
             self._run(self._workers.write_forever())
+        self._run(self._alerting().forever())
 
     async def abandon(self) -> None:
         """Close what a start that failed has opened: a thread that waits would keep the process."""
@@ -176,6 +180,18 @@ class House:
             settled=self.pipeline.settled,
             ready=self._not_ready,
         )
+
+    def _alerting(self) -> Alerting:
+        return Alerting(
+            lambda: self.settings.alerts, self._watched, AlertQueue(self.database), now_us
+        )
+
+    async def _watched(self) -> list[Watched]:
+        return [
+            Watched(view.budget, w.subject, w.starts_at, w.resets_at, w.spent_nano, w.held_nano)
+            for view in await self.ledger.budgets()
+            for w in view.windows
+        ]
 
     async def _not_ready(self) -> str:
         """Why this process should get no calls; "" where it should."""

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli import budgets, db, demo_data, export, keys, prices, reconcile, report, reprice
+from proxy.cli import (
+    alerts,
+    budgets,
+    db,
+    demo_data,
+    export,
+    keys,
+    prices,
+    reconcile,
+    report,
+    reprice,
+)
 from proxy.cli.output import Format, FormatOption
 from proxy.cli.session import ConfigOption, load, use_config
 from proxy.core.errors import ConfigurationError, FareboxError
@@ -28,6 +39,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(report.app, name="report")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(prices.app, name="prices")
 app.command("export")(export.export)
 app.command("demo-data")(demo_data.demo_data)

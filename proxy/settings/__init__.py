@@ -1,5 +1,6 @@
 """The configuration: one YAML file, the environment over it, every mistake explained."""
 
+from proxy.settings.alerts import AlertSettings, ChannelSettings
 from proxy.settings.budgets import BudgetSettings, Reserve, ScopedBudgetSettings
 from proxy.settings.changes import changed, needs_restart
 from proxy.settings.load import load_settings
@@ -22,7 +23,9 @@ from proxy.settings.models import (
 
 __all__ = [
     "AcceptedKeys",
+    "AlertSettings",
     "BudgetSettings",
+    "ChannelSettings",
     "Defaults",
     "KeySettings",
     "LedgerSettings",

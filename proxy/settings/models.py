@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from proxy.core.budgets import Budget
 from proxy.core.call import Team
+from proxy.settings.alerts import AlertSettings
 from proxy.settings.budgets import (
     BudgetSettings,
     Covers,
@@ -294,6 +295,7 @@ class Settings(Section):
     budgets: list[ScopedBudgetSettings] = Field(default=[])
     accept_provider_keys: list[AcceptedKeys] = Field(default=[])
     prices: list[PriceOverride] = Field(default=[])
+    alerts: AlertSettings = AlertSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
 

@@ -271,6 +271,20 @@ adjustments = Table(
     _text("charge"),  # JSON: the lines of the charge as it is now
 )
 
+alerts = Table(
+    # What is to be told, and what was: one row for each cause and channel, whoever saw it first.
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("created_at_us", BigInteger, nullable=False, index=True),
+    Column("state", String, nullable=False),  # pending | sent | failed | passed
+    Column("body", Text, nullable=False),  # JSON of the core's Alert
+    Column("tries", Integer, nullable=False, server_default="0"),
+    _count("next_at_us"),  # when it is due, or tried again; a process that tries puts it off first
+    _text("problem"),  # why the last try failed
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -11,7 +11,9 @@ from pydantic_core import PydanticUndefined
 
 from proxy.settings import (
     AcceptedKeys,
+    AlertSettings,
     BudgetSettings,
+    ChannelSettings,
     Defaults,
     KeySettings,
     LedgerSettings,
@@ -53,6 +55,8 @@ CHAPTERS: dict[str, type[Section]] = {
     "`budgets`": ScopedBudgetSettings,
     "`accept_provider_keys`": AcceptedKeys,
     "`prices`": PriceOverride,
+    "`alerts`": AlertSettings,
+    "A channel": ChannelSettings,
     "`logging`": LoggingSettings,
     "`metrics`": MetricsSettings,
 }
