@@ -22,6 +22,7 @@ from proxy.core.reservation import Hold, HoldRequest
 from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.config import Upstream
+from proxy.gateway.dialects.base import RequestFacts
 from proxy.gateway.ports import Ledger, Tokenizer
 
 _LEAST_SHRUNK_CAP = 16  # tokens: an answer shorter than that is none
@@ -176,7 +177,7 @@ def _bound(call: ActiveCall) -> _Bound:
     facts, config = call.facts, call.config
     rates = []
     for target in call.plan.targets:
-        query = _query(config.upstreams[target.upstream], target.model, facts.service_tier)
+        query = _query(config.upstreams[target.upstream], target.model, facts)
         found = config.prices.bound(query, call.started_at_us)
         if found is None:
             return _Bound((), 0, facts.model, facts.choices)
@@ -193,8 +194,9 @@ def _bound(call: ActiveCall) -> _Bound:
     )
 
 
-def _query(upstream: Upstream, model: str, tier: str) -> PriceQuery:
-    return PriceQuery(upstream.name, upstream.provider, model, (tier,) if tier else ())
+def _query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
+    tier = (facts.service_tier,) if facts.service_tier else ()
+    return PriceQuery(upstream.name, upstream.provider, model, (*tier, *facts.variants))
 
 
 def _shrink(call: ActiveCall, bound: _Bound, available_nano: int) -> None:

@@ -62,6 +62,7 @@ class RequestFacts(Struct, frozen=True):
     beside: Usage = (
         EMPTY  # counts that the request itself gives: pictures asked for, characters to speak
     )
+    variants: tuple[str, ...] = ()  # what else of the request decides the price: "fast", "us" …
     more_input: int = 0  # input tokens at most that the body's bytes do not bound: of its pictures
     openai_chat: bool = False  # the document is in that format, for counting
     document: dict[str, Any] = {}  # the parsed body, for counting

@@ -18,6 +18,44 @@ def refused_status(refusal: Refusal, family: str) -> int:
     return refusal.status
 
 
+# Anthropic's word for what is refused; else by status.
+_ANTHROPIC_TYPES: Final = {
+    "invalid_api_key": "authentication_error",
+    "budget_exceeded": "billing_error",
+    "rate_limit_exceeded": "rate_limit_error",
+    "request_too_large": "request_too_large",
+    "ledger_unavailable": "overloaded_error",
+    "shutting_down": "overloaded_error",
+    "upstream_timeout": "timeout_error",
+}
+_ANTHROPIC_BY_STATUS: Final = {403: "permission_error", 404: "not_found_error"}
+_FIRST_OF_SERVER: Final = 500
+
+
+def anthropic_error(refusal: Refusal) -> bytes:
+    """A refusal in Anthropic's shape. ``code`` is ours, and says which refusal it is."""
+    server = refusal.status >= _FIRST_OF_SERVER
+    other = _ANTHROPIC_BY_STATUS.get(
+        refusal.status, "api_error" if server else "invalid_request_error"
+    )
+    error = {
+        "type": _ANTHROPIC_TYPES.get(refusal.code, other),
+        "message": refusal.message,
+        "code": refusal.code,
+    }
+    return orjson.dumps({"type": "error", "error": error})
+
+
+def cohere_error(refusal: Refusal) -> bytes:
+    """A refusal in Cohere's shape."""
+    return orjson.dumps({"message": refusal.message, "code": refusal.code})
+
+
+def ollama_error(refusal: Refusal) -> bytes:
+    """A refusal in Ollama's shape."""
+    return orjson.dumps({"error": refusal.message, "code": refusal.code})
+
+
 def openai_error(refusal: Refusal) -> bytes:
     """A refusal in OpenAI's shape."""
     return orjson.dumps(

@@ -3,10 +3,11 @@
 from typing import Final, NamedTuple
 
 from proxy.gateway.dialects.base import Dialect
-from proxy.gateway.dialects.errors import openai_error
+from proxy.gateway.dialects.errors import anthropic_error, openai_error
 from proxy.gateway.dialects.unmetered import Unmetered
 
 _OPENAI: Final = Unmetered("openai", openai_error)
+_ANTHROPIC: Final = Unmetered("anthropic", anthropic_error)
 
 
 class Family(NamedTuple):
@@ -21,5 +22,7 @@ class Family(NamedTuple):
 # The first that fits counts.
 FAMILIES: Final[tuple[Family, ...]] = (
     Family("/openai/", _OPENAI, ""),  # Azure
+    Family("/v1/messages/", _ANTHROPIC, "/v1"),  # its batches
+    Family("/v1/", _ANTHROPIC, "/v1", header=b"anthropic-version"),
     Family("/v1/", _OPENAI, "/v1"),
 )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxy.gateway.dialects import openai_chat
+from proxy.gateway.dialects import anthropic, openai_chat
 from proxy.gateway.dialects.route import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*openai_chat.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (*openai_chat.ROUTES, *anthropic.ROUTES)
