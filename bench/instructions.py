@@ -98,12 +98,19 @@ def _total(found: Path) -> int:
 
 
 def _functions(found: Path, options: argparse.Namespace) -> Iterator[str]:
-    command = [program("callgrind_annotate"), "--threshold=99.9", str(found)]
+    command = [program("callgrind_annotate"), "--threshold=100", str(found)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    rows = re.findall(r"^\s*([\d,]+) \([ \d.]+%\)\s+(.*)$", said, re.MULTILINE)
-    for count, name in rows[1 : options.top + 1]:
-        each = int(count.replace(",", "")) / options.calls
-        yield f"{each:12,.0f}  {name.partition(' [')[0][-90:]}"
+    rows = re.findall(r"^\s*([\d,]+) \([ \d.]+%\)\s+(\S.*?)(?: \[(.*)\])?$", said, re.MULTILINE)
+    libraries: Counter[str] = Counter()
+    functions: Counter[str] = Counter()
+    for count, name, library in rows[1:]:
+        taken = int(count.replace(",", "")) // options.calls
+        libraries[library.rpartition("/")[2] or "?"] += taken
+        functions[name.rpartition(":")[2].partition("'")[0]] += taken
+    for counted in (libraries, functions):
+        for name, taken in counted.most_common(options.top):
+            yield f"{taken:12,}  {name}"
+        yield ""
 
 
 def _system_calls(gateway: Gateway, mode: Mode, calls: int, folder: Path) -> Iterator[str]:

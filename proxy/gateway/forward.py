@@ -1,6 +1,7 @@
 """Forward: send a call to its upstreams, in order, until one answers. Each attempt is a row."""
 
 import time
+from typing import NamedTuple
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from proxy.gateway.dialects.base import Patch
 from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
 from proxy.gateway.ports import Ledger
 from proxy.gateway.router import Target
-from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse
+from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse, Written
 
 _OPENAI = "openai"
 _IN_SEGMENT = "@:!$&'()*+,;=~"  # what a segment of a path may hold unescaped
@@ -66,10 +67,23 @@ class Forwarder:
         self, call: ActiveCall, upstream: Upstream, target: Target
     ) -> tuple[Attempt, UpstreamResponse]:
         patch = self._patch(call, upstream, target)
-        attempt, response = await self._send_stubbornly(call, upstream, target, patch)
+        try:
+            attempt, response = await self._send_once(call, upstream, target, patch)
+        except UpstreamFailed as failure:
+            if not failure.stale or call.client_left or not isinstance(call.body, bytes):
+                raise
+            # An old connection broke: once more. That is an attempt of its own, in the ledger before
+            # it is sent: nobody knows whether the upstream had read the first one.
+            attempt, response = await self._send_once(call, upstream, target, patch, fresh=True)
         if not (patch.include_usage and response.status in _OPTION_REFUSED):
             return attempt, response
-        # Perhaps the option that we added is what it refuses.
+        return await self._send_without(call, attempt, response, patch)
+
+    async def _send_without(
+        self, call: ActiveCall, attempt: Attempt, response: UpstreamResponse, patch: Patch
+    ) -> tuple[Attempt, UpstreamResponse]:
+        """Perhaps the option that we added is what it refuses: then without it."""
+        upstream, target = attempt.upstream, attempt.target
         replayed = await _read_error(response)
         if b"stream_options" not in replayed.seen:
             return attempt, replayed
@@ -78,21 +92,6 @@ class Forwarder:
         call.attempt = None
         call.attempts.append(failed_attempt(attempt, "stream_options_refused"))
         return await self._send_once(call, upstream, target, replace(patch, include_usage=False))
-
-    async def _send_stubbornly(
-        self, call: ActiveCall, upstream: Upstream, target: Target, patch: Patch
-    ) -> tuple[Attempt, UpstreamResponse]:
-        """Send again, once, where an old connection broke.
-
-        That is an attempt of its own, in the ledger before it is sent: nobody knows whether the
-        upstream had read the first one.
-        """
-        try:
-            return await self._send_once(call, upstream, target, patch)
-        except UpstreamFailed as failure:
-            if not failure.stale or call.client_left or not isinstance(call.body, bytes):
-                raise
-        return await self._send_once(call, upstream, target, patch, fresh=True)
 
     def _patch(self, call: ActiveCall, upstream: Upstream, target: Target) -> Patch:
         facts = call.facts
@@ -152,17 +151,39 @@ class Forwarder:
         return await self._meter.unanswered(call, attempt, TIMEOUT)
 
 
+class _Head(NamedTuple):
+    """What of a client's head goes to one upstream: the same for every request with that head."""
+
+    upstream: Upstream
+    target: bytes
+    headers: Headers
+    written: Written
+
+
 def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool) -> UpstreamRequest:
-    inbound = call.inbound
-    headers = inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
-    body = call.body
-    if isinstance(body, bytes):
-        body = call.dialect.patch(body, patch)
-    elif inbound.declared:
-        headers.append((b"content-length", inbound.declared))
-    target = _target(call, upstream, patch)
-    request = UpstreamRequest(inbound.method.encode(), target, headers, body, fresh)
-    return request if upstream.sign is None else upstream.sign(request)
+    inbound, body = call.inbound, call.body
+    method = inbound.head.method_bytes
+    if not isinstance(body, bytes):
+        target, headers = _target(call, upstream, patch), _headers(call, upstream)
+        if inbound.declared:
+            headers.append((b"content-length", inbound.declared))
+        return UpstreamRequest(method, target, headers, body, fresh)
+    body = call.dialect.patch(body, patch)
+    known: _Head | None = inbound.head.derived.get(_Head)
+    if known is not None and known.upstream is upstream and not call.secret:
+        return UpstreamRequest(method, known.target, known.headers, body, fresh, known.written)
+    target, headers = _target(call, upstream, patch), _headers(call, upstream)
+    if upstream.sign is not None:
+        return upstream.sign(UpstreamRequest(method, target, headers, body, fresh))
+    written = None
+    if not call.secret and call.way.model_span is None:
+        written = Written()
+        inbound.head.derived[_Head] = _Head(upstream, target, headers, written)
+    return UpstreamRequest(method, target, headers, body, fresh, written)
+
+
+def _headers(call: ActiveCall, upstream: Upstream) -> Headers:
+    return call.inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
 
 
 def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:

@@ -60,12 +60,23 @@ class Head:
     their bodies. ``derived`` is for what is worked out from it, so that it is worked out once.
     """
 
-    __slots__ = ("derived", "headers", "method", "old", "path", "query", "size", "values")
+    __slots__ = (
+        "derived",
+        "headers",
+        "method",
+        "method_bytes",
+        "old",
+        "path",
+        "query",
+        "size",
+        "values",
+    )
 
     def __init__(
         self, method: str, path: bytes, query: bytes, headers: Headers, *, old: bool = False
     ) -> None:
         self.method = method
+        self.method_bytes = method.encode()
         self.path = path
         self.query = query
         self.headers = headers

@@ -112,7 +112,8 @@ class Pipeline:
             call.secret = secret
 
     async def _accept(self, call: ActiveCall) -> None:
-        check_path(call.inbound.path)
+        if not call.metered:
+            check_path(call.inbound.path)
         call.inbound.check_head(call.config.limits.max_header_bytes)
         call.body = await call.inbound.read_or_stream(
             call.config.limits.max_body_bytes, whole=call.metered
@@ -291,8 +292,13 @@ def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
 
 def _address(call: ActiveCall) -> Address:
     inbound, way = call.inbound, call.way
+    known: Address | None = inbound.head.derived.get(Address)
+    if known is not None:
+        return known
     content_type = inbound.text(b"content-type").partition(";")[0].strip().lower()
-    return Address(inbound.path, inbound.query, content_type, way.model, way.action)
+    address = Address(inbound.path, inbound.query, content_type, way.model, way.action)
+    inbound.head.derived[Address] = address
+    return address
 
 
 def _note_defect(call: ActiveCall) -> None:

@@ -22,11 +22,22 @@ class Timeouts:
     total: float = 1800.0
 
 
+class Written:
+    """What a client has made of a head, for the next request with the same one to the same upstream."""
+
+    __slots__ = ("by", "head")
+
+    def __init__(self) -> None:
+        self.by: object = None
+        self.head = b""
+
+
 class UpstreamRequest(Struct, frozen=True):
     """One request, ready to send: end-to-end headers only, names in lower case.
 
     The client adds ``host``, ``content-length`` or ``transfer-encoding``, and its own connection
     management. A body that is an iterator can be sent once only. ``fresh``: on a new connection.
+    ``written`` is shared by requests that differ in nothing but their bodies, which are bytes.
     """
 
     method: bytes
@@ -34,6 +45,7 @@ class UpstreamRequest(Struct, frozen=True):
     headers: Headers
     body: bytes | AsyncIterator[bytes] = b""
     fresh: bool = False
+    written: Written | None = None
 
 
 class UpstreamResponse(Protocol):

@@ -108,12 +108,18 @@ class RequestRules:
 
     def write(self, request: UpstreamRequest) -> tuple[bytes, int | None]:
         """The whole head as bytes, and the body's length (None: chunked). Raises like ``check``."""
+        written = request.written
+        if written is not None and written.by is self and isinstance(request.body, bytes):
+            size = len(request.body)
+            return b"%bcontent-length: %d\r\n\r\n" % (written.head, size), size
         target, lines, has_host, declared, length = self.check(request)
         parts = [request.method + b" " + target + b" HTTP/1.1"]
         if not has_host:
             parts.append(b"host: " + self._origin.authority)
         if lines:
             parts.append(lines)
+        if written is not None and declared is None and request.method == b"POST":
+            written.by, written.head = self, b"\r\n".join([*parts, b""])
         if length is None:
             parts.append(b"transfer-encoding: chunked")
         elif declared is None and needs_length(request.method, length):
