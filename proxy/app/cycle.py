@@ -6,7 +6,7 @@ is not an error of the application: it is how an upstream's broken answer is pas
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -15,8 +15,8 @@ import structlog
 from proxy.gateway.inbound import Head, Message, Scope
 
 _STATUS_LINES: Final = {
-    **{n: b"HTTP/1.1 %d \r\n" % n for n in range(100, 600)},
-    **{s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus},
+    **{n: b"HTTP/1.1 %d " % n for n in range(100, 600)},
+    **{s.value: f"HTTP/1.1 {s.value} {s.phrase}".encode() for s in HTTPStatus},
 }
 _NO_BODY: Final = frozenset((204, 304))
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -149,7 +149,7 @@ class Cycle:
                 await self._sorry()
         finally:
             if not self.response_complete and not self.disconnected:
-                self._flush()
+                self.flush()
                 self._host.transport.close()
 
     def whole_body(self) -> bytes | None:
@@ -198,78 +198,124 @@ class Cycle:
 
     async def send(self, message: Message) -> None:
         """The head of the answer, then its body."""
-        if self._host.flow.write_paused and not self.disconnected:
-            await self._host.flow.drain()
+        if self._host.flow.write_paused:
+            await self.room()
         if self.disconnected:
             return
         if not self.response_started:
-            self._start(message)
-        elif not self.response_complete:
-            self._write(message.get("body", b""), more=message.get("more_body", False))
-        else:
+            self.start(message["status"], message.get("headers", ()))
+            # Where the body follows at once, both go in one write; else the head goes alone, very soon.
+            self._host.loop.call_soon(self.flush)
+        elif self.response_complete:
             raise RuntimeError(f"{message['type']} after the end of the answer")
+        elif message.get("more_body", False):
+            self.write(message.get("body", b""))
+        else:
+            self.end(message.get("body", b""))
 
-    def _start(self, message: Message) -> None:
-        status: int = message["status"]
+    # The answer, for who knows this server: nothing here waits
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the client has not taken what was written: wait for ``room`` before there is more."""
+        return self._host.flow.write_paused
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of what was written, or has left."""
+        if not self.disconnected:
+            await self._host.flow.drain()
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """The whole answer in one write."""
+        values = dict(headers)
+        usual = self.keep_alive and b"connection" not in values and self.head.method != "HEAD"
+        if not usual or values.get(b"content-length") != b"%d" % len(body):
+            self.start(status, headers)
+            self.end(body)
+        elif not self.disconnected:
+            lines = [name + b": " + value for name, value in headers]
+            out = b"\r\n".join((_STATUS_LINES[status], *lines, b"\r\n"))
+            _check_breaks(out, len(lines) + 2)
+            self.response_started = True
+            self._host.transport.write(out + body)
+            self._complete()
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """The head of the answer. It goes out with what follows it, or with ``flush``."""
+        if self.disconnected:
+            return
         lines = [_STATUS_LINES[status]]
-        breaks = 2  # after the status and at the end
         length: int | None = None
-        for name, value in message.get("headers", ()):
+        for name, value in headers:
             if name == b"content-length":
                 length = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
                 continue
-            lines += (name, b": ", value, b"\r\n")
-            breaks += 1
-        if length is not None:
+            lines.append(name + b": " + value)
+        if status in _NO_BODY:
+            pass  # a length that it has is that of another answer
+        elif length is not None:
             self._expected = length
-        elif self.head.method != "HEAD" and status not in _NO_BODY:
-            breaks += self._delimit(lines)
+        elif self.head.method != "HEAD":
+            self._delimit(lines)
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-            breaks += 1
+            lines.append(b"connection: close")
         lines.append(b"\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
-            raise RuntimeError("a line break in a header of an answer")
+        out = b"\r\n".join(lines)
+        _check_breaks(out, len(lines))
         self.response_started = True
         self._waiting_for_100_continue = False
-        self._out = head
-        # Where the body follows at once, both go in one write; else the head goes alone, very soon.
-        self._host.loop.call_soon(self._flush)
+        self._out = out
 
-    def _delimit(self, lines: list[bytes]) -> int:
+    def _delimit(self, lines: list[bytes]) -> None:
         """A body of unknown length: in chunks, or to the end of the connection for old clients."""
         if self.head.old:
             self.keep_alive = False
             self._expected = -1
-            return 0
-        self._chunked = True
-        lines.append(b"transfer-encoding: chunked\r\n")
-        return 1
+        else:
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked")
 
-    def _write(self, body: bytes, *, more: bool) -> None:
-        head, self._out = self._out, b""
+    def write(self, body: bytes) -> None:
+        """A part of the answer's body."""
+        if self.disconnected or not body:
+            return
+        body = b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else self._within_length(body)
+        out, self._out = self._out, b""
+        self._host.transport.write(out + body if out else body)
+
+    def end(self, body: bytes) -> None:
+        """The last part of the answer's body; it may be empty."""
+        if self.disconnected:
+            return
         if self.head.method == "HEAD":
             body, self._expected = b"", 0
-        elif self._chunked:
-            if body:
-                body = b"%x\r\n%b\r\n" % (len(body), body)
-            if not more:
-                body += b"0\r\n\r\n"
-        elif self._expected >= 0:
+        elif not self._chunked:
+            body = self._within_length(body)
+        elif body:
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            body = b"0\r\n\r\n"
+        if self._expected > 0:
+            self.flush()
+            raise RuntimeError("an answer shorter than its content-length")
+        out, self._out = self._out, b""
+        if out or body:
+            self._host.transport.write(out + body)
+        self._complete()
+
+    def _within_length(self, body: bytes) -> bytes:
+        """The part as it is written where the body's length was said."""
+        if self.head.method == "HEAD":
+            return b""
+        if self._expected >= 0:
             self._expected -= len(body)
             if self._expected < 0:
                 raise RuntimeError("an answer longer than its content-length")
-        if head or body:
-            self._host.transport.write(head + body)
-        if not more:
-            self._complete()
+        return body
 
     def _complete(self) -> None:
-        if self._expected > 0:
-            raise RuntimeError("an answer shorter than its content-length")
         self.response_complete = True
         self._on_leave = None
         if self._waiter is not None:
@@ -278,10 +324,11 @@ class Cycle:
             self._host.transport.close()
         self._host.on_response_complete()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the head, if it is still to be written."""
         if self._out and not self.disconnected:
-            head, self._out = self._out, b""
-            self._host.transport.write(head)
+            out, self._out = self._out, b""
+            self._host.transport.write(out)
 
     async def _sorry(self) -> None:
         body = b'{"error":{"message":"Farebox failed; its log says why.","type":"server_error"}}'
@@ -292,3 +339,9 @@ class Cycle:
         ]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _check_breaks(head: bytes, lines: int) -> None:
+    """A header that holds a line break would be read as more than one."""
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        raise RuntimeError("a line break in a header of an answer")

@@ -232,8 +232,14 @@ class _Replayed:
         self.status = response.status
         self.headers = response.headers
         self.seen = seen
+        self.over = False
         self._unread = seen
         self._response = response
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``read`` would not wait."""
+        return bool(self._unread) or self._response.ready
 
     async def read(self) -> bytes:
         """What was read already, then the rest."""

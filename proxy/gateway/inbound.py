@@ -100,6 +100,30 @@ class Exchange(Protocol):
     def when_left(self, callback: Callable[[], None] | None) -> None:
         """Call this, once, where the client leaves before its answer is complete, or has left by now."""
 
+    # The answer. Nothing but ``room`` waits, and what is given to a client that has left is dropped.
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the client has not taken what was written: wait for ``room`` before there is more."""
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of what was written, or has left."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """The whole answer."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """The head of the answer. It goes out with what follows it, or with ``flush``."""
+
+    def flush(self) -> None:
+        """Write the head, if it is still to be written."""
+
+    def write(self, body: bytes) -> None:
+        """A part of the answer's body."""
+
+    def end(self, body: bytes) -> None:
+        """The last part of the answer's body; it may be empty."""
+
 
 class Inbound:
     """A request of a client."""

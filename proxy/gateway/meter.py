@@ -42,26 +42,49 @@ class Meter:
             usage, source = await self._count(call, attempt, scanner, error)
         elif scan.lacks_input or scan.lacks_output:
             usage, source = await self._complete(call, scanner, usage), UsageSource.COUNTED
+        return self._row(call, attempt, scan, usage, source, error)
+
+    def reported(
+        self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str = ""
+    ) -> AttemptRecord | None:
+        """The same at once, where the provider reported the usage; else None."""
+        scan = scanner.scan
+        if scan.usage is None or not call.metered or scan.lacks_input or scan.lacks_output:
+            return None
+        return self._row(call, attempt, scan, scan.usage, UsageSource.PROVIDER, error)
+
+    def _row(
+        self,
+        call: ActiveCall,
+        attempt: Attempt,
+        scan: Scan,
+        usage: Usage,
+        source: UsageSource,
+        error: str,
+    ) -> AttemptRecord:
         charge, price_source, price_version = self._charge(call, attempt, scan, usage, source)
+        started, error = attempt.started, error or scan.error
+        status = attempt.status
+        answered = status is not None and status < _FIRST_ERROR and not error
         return AttemptRecord(
-            number=attempt.number,
-            upstream=attempt.upstream.name,
-            model=attempt.target.model,
-            started_at_us=attempt.started_at_us,
-            duration_us=_micros_since(attempt.started),
-            first_byte_us=_micros(attempt.first_byte, attempt.started),
-            status=attempt.status,
-            model_served=scan.served_model,
-            upstream_call_id=scan.upstream_call_id or attempt.request_id,
-            usage=usage,
-            usage_source=source,
-            usage_raw=scan.usage_raw.decode("utf-8", "replace"),
-            cost_nano=charge.nano,
-            charge=charge.lines,
-            price_source=price_source,
-            price_version=price_version,
-            error=error or scan.error,
-            flags=_flags(call, scan, answered=_answered(attempt) and not (error or scan.error)),
+            attempt.number,
+            attempt.upstream.name,
+            attempt.target.model,
+            attempt.started_at_us,
+            int((time.perf_counter() - started) * 1_000_000),
+            _micros(attempt.first_byte, started),
+            status,
+            scan.served_model,
+            scan.upstream_call_id or attempt.request_id,
+            usage,
+            source,
+            scan.usage_raw.decode("utf-8", "replace"),
+            charge.nano,
+            charge.lines,
+            price_source,
+            price_version,
+            error,
+            _flags(call, scan, answered=answered),
         )
 
     async def unanswered(self, call: ActiveCall, attempt: Attempt, error: str) -> AttemptRecord:
@@ -134,9 +157,12 @@ def _flags(call: ActiveCall, scan: Scan, *, answered: bool) -> tuple[str, ...]:
 def price_query(attempt: Attempt, served_model: str, scan: Scan) -> PriceQuery:
     """The price is that of the model and tier that the answer names."""
     upstream = attempt.upstream
-    variants = (scan.service_tier,) if scan.service_tier else ()
+    tier = scan.service_tier
     return PriceQuery(
-        upstream.name, upstream.provider, served_model or attempt.target.model, variants
+        upstream.name,
+        upstream.provider,
+        served_model or attempt.target.model,
+        (tier,) if tier else (),
     )
 
 

@@ -178,7 +178,7 @@ class Pipeline:
             call.interruptible = True
             attempt, response = await self._forwarder.forward(call)
             relay = Relay(call, attempt, response, self._meter, self._may_drain)
-            await relay.run(send)
+            await relay.run()
         except UpstreamFailed as error:
             failure = error
         except ClientLeft:

@@ -13,7 +13,6 @@ from proxy.core.errors import UpstreamFailed, UpstreamTimeout
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scanner, Watch, comes_in_events
-from proxy.gateway.inbound import Send
 from proxy.gateway.meter import TIMEOUT, Meter
 from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
@@ -40,6 +39,7 @@ class Relay:
         self._meter = meter
         self._may_drain = may_drain
         self._measured: AttemptRecord | None = None
+        self._exchange = call.inbound.exchange
         self.content_type = _content_type(response)
         self.streamed = call.dialect.streamed(call.facts, self.content_type)
         self.scanner = self._scanner(meter.tokenizer)
@@ -60,23 +60,30 @@ class Relay:
         )
         return call.dialect.scanner(call.facts, watch)
 
-    async def run(self, send: Send) -> None:
+    async def run(self) -> None:
         """Relay to the end, or until the client's leaving or the upstream's failing ends it."""
         try:
             if self.call.metered and not self.streamed:
-                await self._whole(send)
+                await self._whole()
             else:
-                await self._start(send)
-                await self._stream(send)
+                self._start()
+                await self._stream()
         except UpstreamFailed as failure:
             self._broke(failure)
             if not self.call.answering:
                 raise
             # What the scanner held back, the client would have had without us.
-            if (rest := self.scanner.finish()) and not self.call.inbound.gone:
-                await _send_part(send, rest)
+            self._exchange.write(self.scanner.finish())
         finally:
-            await self.response.aclose()
+            if not self.response.over:
+                await self.response.aclose()
+
+    def measured_now(self) -> AttemptRecord | None:
+        """The attempt's row, where nothing has to be counted for it."""
+        if self._measured is None:
+            error = self.call.given_up or self.error
+            self._measured = self._meter.reported(self.call, self.attempt, self.scanner, error)
+        return self._measured
 
     async def measured(self) -> AttemptRecord:
         """The attempt's row."""
@@ -86,72 +93,84 @@ class Relay:
             )
         return self._measured
 
-    async def _whole(self, send: Send) -> None:
-        parts = []
-        size = 0
-        while data := await self.response.read():
-            parts.append(self.scanner.feed(data))
-            size += len(data)
-            if size > _MAX_BUFFERED:
-                await self._start(send)
-                await _send_part(send, b"".join(parts))
-                await self._stream(send)
-                return
-        parts.append(self.scanner.finish())
+    async def _whole(self) -> None:
+        response, scanner = self.response, self.scanner
+        body = await response.read()
+        out = scanner.feed(body)
+        if not response.over:
+            parts = [out]
+            size = len(body)
+            while body := await response.read():
+                parts.append(scanner.feed(body))
+                size += len(body)
+                if size > _MAX_BUFFERED:
+                    self._start()
+                    self._exchange.write(b"".join(parts))
+                    await self._stream()
+                    return
+            out = b"".join(parts)
+        out += scanner.finish()
         self._judge()
         # Counting a long prompt suspends; it must not be cut short by a client that leaves.
         self.call.interruptible = False
-        attempt = await self.measured()
-        extra = answers.cost_headers(self.call.attempts, attempt)
-        await self._start(send, known=True, extra=extra)
-        await self._send_last(send, b"".join(parts))
+        attempt = self.measured_now() or await self.measured()
+        headers = self._head()
+        headers += answers.cost_headers(self.call.attempts, attempt)
+        if self._exchange.crowded:
+            await self._exchange.room()
+        self.call.inbound.finished = True
+        self._exchange.respond(response.status, headers, out)
 
-    async def _start(
-        self, send: Send, *, known: bool = False, extra: Headers | None = None
-    ) -> None:
+    def _head(self, *, keep_length: bool = True) -> Headers:
         call = self.call
         call.status = self.response.status
         call.first_byte = self.attempt.first_byte
-        # A scanner may take documents out of a stream: then its length is not the upstream's.
-        keep_length = known or not (call.metered and self.streamed and self._has_documents())
-        headers = answers.relayed_headers(call, self.response.headers, keep_length=keep_length)
-        if extra:
-            headers += extra
         call.answering = True
-        await send({"type": "http.response.start", "status": call.status, "headers": headers})
+        return answers.relayed_headers(call, self.response.headers, keep_length=keep_length)
+
+    def _start(self) -> None:
+        # A scanner may take documents out of a stream: then its length is not the upstream's.
+        keep_length = not (self.call.metered and self.streamed and self._has_documents())
+        headers = self._head(keep_length=keep_length)
+        self._exchange.start(self.response.status, headers)
+        if not self.response.ready:
+            self._exchange.flush()
 
     def _has_documents(self) -> bool:
         return comes_in_events(self.content_type) or self.content_type == "application/json"
 
-    async def _stream(self, send: Send) -> None:
-        scanner, inbound = self.scanner, self.call.inbound
-        while data := await self.response.read():
+    async def _stream(self) -> None:
+        response, scanner, exchange = self.response, self.scanner, self._exchange
+        out = b""
+        while data := await response.read():
             out = scanner.feed(data)
-            if out and not inbound.gone:
-                await _send_part(send, out)
             if scanner.cut:
-                await self._after_cut(send)
+                await self._after_cut(out)
                 return
-        rest = scanner.finish()
+            if response.over:
+                break  # its last part goes out with the end
+            exchange.write(out)
+            out = b""
+            if exchange.crowded:
+                await exchange.room()
+        out += scanner.finish()
         self.call.interruptible = False
         self._judge()
-        if not inbound.gone:
-            await self._send_last(send, rest)
+        self._end(out)
 
-    async def _after_cut(self, send: Send) -> None:
+    async def _after_cut(self, last: bytes) -> None:
         """End the client's answer here; read on where the provider bills what it goes on to generate."""
-        if not self.call.inbound.gone:
-            await self._send_last(send, b"")
+        self._end(last)
         if self._may_drain(self.call):
             while data := await self.response.read():
                 self.scanner.feed(data)
         self.call.interruptible = False
         self.scanner.finish()
 
-    async def _send_last(self, send: Send, body: bytes) -> None:
-        # Said first: once the answer is complete, some servers report its end as the client leaving.
-        self.call.inbound.finished = True
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+    def _end(self, last: bytes) -> None:
+        if not self.call.inbound.gone:
+            self.call.inbound.finished = True
+            self._exchange.end(last)
 
     def _judge(self) -> None:
         """An error inside an answer of status 200 is a failure that nothing else shows."""
@@ -169,7 +188,3 @@ def _content_type(response: UpstreamResponse) -> str:
         if name == b"content-type":
             return value.partition(b";")[0].strip().lower().decode("latin-1")
     return ""
-
-
-async def _send_part(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": True})

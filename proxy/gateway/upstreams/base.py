@@ -53,6 +53,11 @@ class UpstreamResponse(Protocol):
 
     status: int
     headers: Headers  # as they came, order and repeats kept, names in lower case, hop-by-hop ones removed
+    over: bool  # the last byte has come: what ``read`` gives next is the rest, or it was
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``read`` would not wait."""
 
     async def read(self) -> bytes:
         """The next bytes as they came; ``b""`` at the end.

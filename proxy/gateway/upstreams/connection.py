@@ -58,6 +58,11 @@ class Http1Response(Answer, UpstreamResponse):
         self.connection: Connection | None = connection  # None: complete, failed or closed
         self.failure: UpstreamFailed | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether ``read`` would not wait."""
+        return bool(self.chunks) or self.connection is None
+
     async def read(self) -> bytes:
         """Everything that has come since the last read; ``b""`` at the end.
 

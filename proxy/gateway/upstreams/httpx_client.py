@@ -183,6 +183,13 @@ class HttpxResponse(UpstreamResponse):
         self._failure: UpstreamFailed | None = None
         self._iterator = _stream(answer).__aiter__()
 
+    over = False  # not known before it is read
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``read`` would not wait: not known either."""
+        return self._answer is None
+
     async def read(self) -> bytes:
         """The next bytes as they came; ``b""`` at the end."""
         if self._failure is not None:
