@@ -17,6 +17,7 @@ class ChargeRow:
     what: str
     quantity: int
     price_nano_usd: str  # exact decimal, in nano-dollars
+    model: str = ""  # whose price it is, where an answer is billed in parts
 
 
 @dataclass(frozen=True, slots=True)
