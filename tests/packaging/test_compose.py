@@ -99,6 +99,22 @@ def test_prometheus_reads_the_file_that_is_mounted(
     assert (root / source / path.name).is_file()
 
 
+def test_prometheus_finds_its_rules_beside_its_file(root: Path) -> None:
+    """The folder is mounted whole, and their names are relative to it."""
+    config = yaml.safe_load((root / "config/prometheus/prometheus.yml").read_text())
+    found = {path.name for path in (root / "config/prometheus").glob("*.rules.yml")}
+
+    assert set(config["rule_files"]) == found
+
+
+def test_grafana_opens_a_dashboard_that_is_there(
+    root: Path, services: dict[str, dict[str, Any]]
+) -> None:
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+
+    assert (root / "config/grafana/dashboards" / Path(home).name).is_file()
+
+
 def test_prometheus_scrapes_every_replica(root: Path, services: dict[str, dict[str, Any]]) -> None:
     config = yaml.safe_load((root / "config/prometheus/prometheus.yml").read_text())
     (job,) = [job for job in config["scrape_configs"] if job["job_name"] == "farebox"]
@@ -113,13 +129,12 @@ def test_grafana_finds_its_databases_and_dashboards(
     root: Path, services: dict[str, dict[str, Any]]
 ) -> None:
     provisioning = root / "config/grafana/provisioning"
-    sources = yaml.safe_load((provisioning / "datasources/farebox.yaml").read_text())
+    found = [yaml.safe_load(p.read_text()) for p in (provisioning / "datasources").iterdir()]
+    sources = [source for document in found for source in document["datasources"]]
     providers = yaml.safe_load((provisioning / "dashboards/farebox.yaml").read_text())
     mounted = mounts(services["grafana"])
 
-    hosts = {
-        source["url"].rpartition("//")[2].partition(":")[0] for source in sources["datasources"]
-    }
+    hosts = {source["url"].rpartition("//")[2].partition(":")[0] for source in sources}
 
     assert hosts <= services.keys()
     assert mounted["/etc/grafana/provisioning"] == "./config/grafana/provisioning"
@@ -131,7 +146,7 @@ def test_the_reader_of_the_ledger_has_one_password(
     root: Path, services: dict[str, dict[str, Any]]
 ) -> None:
     """PostgreSQL is told the same as Grafana."""
-    source = (root / "config/grafana/provisioning/datasources/farebox.yaml").read_text()
+    source = (root / "config/grafana/provisioning/datasources/ledger.yaml").read_text()
     script = (root / "config/grafana/reader.sh").read_text()
     given = [
         services[name]["environment"]["FAREBOX_READER_PASSWORD"] for name in ("postgres", "grafana")

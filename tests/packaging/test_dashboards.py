@@ -1,5 +1,6 @@
 """Dashboards are what their generator makes, and ask only for what Farebox exports."""
 
+import copy
 import json
 import re
 import runpy
@@ -11,25 +12,26 @@ from typing import Any
 import promql_parser as promql
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard, RowPanel
 
 from proxy.observe import catalogue
 from proxy.observe.families import Family
+from tests.packaging import boards
 
-GRAFANA = Path("config/grafana")
 Known = dict[str, tuple[Family, set[str]]]
-FILL_IN = {"$__rate_interval": "1m", "$team": ".*", "$model": ".*", "$upstream": ".*"}
-NOT_SHOWN = {catalogue.INFO}
-UP = Family(
-    "up", "gauge", "Prometheus' own: whether the last scrape went well.", ("job", "instance")
-)
+SCRAPED = {"instance", "job"}  # what Prometheus adds to every series
+KINDS = {"timeseries", "stat", "table", "bargauge", "text"}
+OTHERS = ("up", "process_resident_memory_bytes")  # not of Farebox' own making
 
 
 @cache
 def exported(root: Path) -> dict[str, tuple[Family, set[str]]]:
     """Every series name that can be asked for, with its family and labels: /metrics', and recorded ones."""
-    found: dict[str, tuple[Family, set[str]]] = {"up": (UP, set(UP.labels))}
+    found: Known = {name: (Family(name, "gauge", ""), SCRAPED) for name in OTHERS}
     for family in catalogue.FAMILIES:
-        labels = set(family.labels)
+        labels = {*family.labels, *SCRAPED}
         if family.kind == "histogram":
             found[f"{family.name}_bucket"] = family, {*labels, "le"}
             found[f"{family.name}_sum"] = found[f"{family.name}_count"] = family, labels
@@ -49,42 +51,90 @@ def rules(root: Path) -> Iterator[dict[str, Any]]:
             yield from group["rules"]
 
 
-def panels(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every panel with queries, with a name to find it by."""
-    for path in sorted((root / GRAFANA / "dashboards").glob("*.json")):
-        for panel in json.loads(path.read_text())["panels"]:
-            if panel["type"] != "row":
-                yield f"{path.stem}: {panel['title']}", panel
-
-
-def queries(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every query of a panel that reads Prometheus."""
-    for name, panel in panels(root):
-        for target in panel["targets"]:
-            if target["datasource"]["type"] == "prometheus":
-                yield f"{name}, {target['refId']}", target
-
-
 def expressions(root: Path) -> Iterator[tuple[str, str]]:
     """Every PromQL expression: of panels, and of rules for Prometheus."""
-    for name, target in queries(root):
-        yield name, target["expr"]
+    for target in boards.promql(root):
+        yield str(target), target.query
     for rule in rules(root):
         yield f"rule {rule.get('alert') or rule['record']}", rule["expr"]
 
 
-def test_the_committed_files_are_what_the_generator_makes(root: Path) -> None:
-    made = runpy.run_path(str(root / GRAFANA / "generate.py"))["dashboards"]()
-    committed = {p.name: p.read_text() for p in (root / GRAFANA / "dashboards").glob("*.json")}
+def test_the_committed_files_are_what_the_generator_makes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dashboard of runbooks among them, so that it says what docs/runbooks.md says."""
+    monkeypatch.syspath_prepend(str(root / boards.GRAFANA))
+    made = runpy.run_path(str(root / boards.GRAFANA / "generate.py"))["dashboards"]()
+    committed = (root / boards.GRAFANA / "dashboards").glob("*.json")
 
-    assert committed == made
+    assert {path.name: path.read_text() for path in committed} == made
+
+
+def test_grafanas_own_schema_reads_each_dashboard_back(root: Path) -> None:
+    """Nothing is in them that the classes of Grafana's SDK do not know, or would write otherwise."""
+    register_default_plugins()
+    for name, board in boards.boards(root).items():
+        read = Dashboard.from_json(copy.deepcopy(board))
+        for panel in read.panels or ():
+            assert isinstance(panel, RowPanel) or panel.type_val in KINDS, name
+
+        assert json.loads(json.dumps(read, cls=JSONEncoder)) == board, name
+
+
+def test_each_variable_is_declared(root: Path) -> None:
+    for name, board in boards.boards(root).items():
+        declared = {variable["name"] for variable in board["templating"]["list"]}
+        links = {**board, "templating": None}
+
+        assert boards.variables(json.dumps(links)) <= declared, name
+
+
+def test_each_variable_asks_for_what_is_exported(root: Path) -> None:
+    known = exported(root)
+    for board in boards.boards(root).values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                metric, label = re.fullmatch(
+                    r"label_values\((\w+), (\w+)\)", variable["query"]
+                ).groups()  # type: ignore[union-attr]
+                assert label in known[metric][1]
+
+
+def test_panels_lie_side_by_side(root: Path) -> None:
+    """None over another, none off the grid of 24 columns."""
+    for name, board in boards.boards(root).items():
+        taken: set[tuple[int, int]] = set()
+        for panel in board["panels"]:
+            x, y, w, h = (panel["gridPos"][side] for side in "xywh")
+            cells = {(column, row) for column in range(x, x + w) for row in range(y, y + h)}
+            assert x + w <= 24, name
+            assert not cells & taken, (name, panel["title"])
+            taken |= cells
+
+
+def test_each_dashboard_leads_to_the_others_to_the_runbooks_and_to_farebox(root: Path) -> None:
+    found = boards.boards(root)
+    uids = {board["uid"] for board in found.values()}
+
+    for board in found.values():
+        links = {link["title"]: link for link in board["links"]}
+        assert links["Dashboards"]["tags"] == board["tags"] == ["farebox"]
+        assert links["Runbooks"]["url"].removeprefix("/d/") in uids
+        assert links["Farebox"]["url"] == "${farebox}/ui"
+
+
+def test_each_dashboard_with_money_of_the_ledger_says_so(root: Path) -> None:
+    """And what is to be done where the ledger is a file that Grafana can't read."""
+    for name in {target.board for target in boards.sql(root)}:
+        notes = [p for p in boards.boards(root)[name]["panels"] if p["type"] == "text"]
+        assert any("sqlite" in n["options"]["content"] for n in notes), name
 
 
 def test_each_query_asks_for_what_is_exported(root: Path) -> None:
     wrong = {
         name: problems
         for name, text in expressions(root)
-        if (problems := list(unknown(promql.parse(filled_in(text)), set(), exported(root))))
+        if (problems := list(unknown(promql.parse(boards.as_promql(text)), set(), exported(root))))
     }
 
     assert wrong == {}
@@ -103,44 +153,45 @@ def test_each_metric_is_shown(root: Path) -> None:
     shown = {
         known[selector.name][0].name
         for _, text in expressions(root)
-        for selector in selectors(promql.parse(filled_in(text)))
+        for selector in selectors(promql.parse(boards.as_promql(text)))
         if selector.name in known
     }
 
-    assert {f.name for f in catalogue.FAMILIES} - {f.name for f in NOT_SHOWN} - shown == set()
+    assert {f.name for f in catalogue.FAMILIES} - shown == set()
 
 
 def test_each_panel_reads_a_database_that_is_provisioned(root: Path) -> None:
-    document = yaml.safe_load(
-        (root / GRAFANA / "provisioning/datasources/farebox.yaml").read_text()
-    )
-    known = {(source["uid"], source["type"]) for source in document["datasources"]}
+    folder = root / boards.GRAFANA / "provisioning/datasources"
+    documents = [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")]
+    known = {(s["uid"], s["type"]) for document in documents for s in document["datasources"]}
 
-    for name, panel in panels(root):
-        for part in (panel, *panel["targets"]):
-            assert (part["datasource"]["uid"], part["datasource"]["type"]) in known, name
+    for name, panel in boards.panels(root):
+        for part in (panel, *panel.get("targets", ())):
+            if part.get("type") != "text":
+                assert (part["datasource"]["uid"], part["datasource"]["type"]) in known, name
 
 
 def test_each_query_of_a_panel_has_its_own_letter(root: Path) -> None:
-    for name, panel in panels(root):
-        letters = [target["refId"] for target in panel["targets"]]
+    for name, panel in boards.panels(root):
+        letters = [target["refId"] for target in panel.get("targets", ())]
 
         assert all(letters), name
         assert len(letters) == len(set(letters)), name
 
 
 def test_a_legend_names_only_labels_that_are_left(root: Path) -> None:
-    for name, target in queries(root):
-        legend = target.get("legendFormat", "")
+    for target in boards.promql(root):
+        legend = target.raw.get("legendFormat", "")
         named = {part.partition("}}")[0] for part in legend.split("{{")[1:]}
-        kept = grouped_by(promql.parse(filled_in(target["expr"])), exported(root))
+        kept = grouped_by(promql.parse(boards.as_promql(target.query)), exported(root))
 
-        assert named <= kept, name
+        assert named <= kept, str(target)
 
 
 def test_each_panel_says_what_it_shows_in_a_unit(root: Path) -> None:
-    for name, panel in panels(root):
-        assert panel["fieldConfig"]["defaults"]["unit"], name
+    for name, panel in boards.panels(root):
+        if panel["type"] != "text":
+            assert panel["fieldConfig"]["defaults"]["unit"], name
 
 
 # The checks themselves
@@ -157,13 +208,6 @@ def test_each_panel_says_what_it_shows_in_a_unit(root: Path) -> None:
 )
 def test_a_wrong_query_is_found(root: Path, text: str, problem: str) -> None:
     assert [problem] == list(unknown(promql.parse(text), set(), exported(root)))
-
-
-def filled_in(text: str) -> str:
-    """The expression as Grafana sends it."""
-    for name, value in FILL_IN.items():
-        text = text.replace(name, value)
-    return text
 
 
 def selectors(expression: promql.Expr) -> list[promql.VectorSelector]:
@@ -216,7 +260,5 @@ def grouped_by(expression: promql.Expr, known: Known) -> set[str]:
     if isinstance(expression, promql.AggregateExpr):
         return set(expression.modifier.labels) if expression.modifier else set()
     if isinstance(expression, promql.VectorSelector):
-        return (
-            known[expression.name][1] | {"instance", "job"} if expression.name in known else set()
-        )
+        return known[expression.name][1] if expression.name in known else set()
     return set().union(*(grouped_by(child, known) for child in children(expression)))
