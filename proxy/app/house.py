@@ -78,7 +78,7 @@ class House:
         self._run(self._refresh_keys())
         self.metrics.watch(
             in_flight=lambda: self.pipeline.in_flight,
-            spool_rows=lambda: self.ledger.stats.spool_rows,
+            ledger=lambda: self.ledger.stats,
         )
         if self._workers is not None:
             self._run(self._workers.write_forever())

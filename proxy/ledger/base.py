@@ -15,7 +15,7 @@ from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger.cover import Cover
 from proxy.ledger.lost import LostPolicy
 
-ANSWER_TIMEOUT_S = 0.8  # from here the database counts as down; a client waits no longer than that
+ANSWER_TIMEOUT_S = 0.5  # from here the database counts as down; a client waits no longer than that
 
 
 def now_us() -> int:
@@ -170,6 +170,11 @@ class Stats:
     spool_rows: int = 0  # what waits in the spool for the database to answer
     spool_bytes: int = 0
     available: bool = True  # whether the database answered when it was last asked
+    outages: int = 0  # how often it did not
+    unwritten: int = 0  # settlements that neither the database nor the spool takes at the moment
+    attempts_unnoted: int = 0  # sent all the same: a crash just then would have lost their rows
+    refusals_dropped: int = 0  # rows of calls that were refused, and cost nothing
+    set_aside: int = 0  # settlements that no database takes, kept in a file of their own
 
 
 class Ledger(Protocol):
@@ -246,3 +251,6 @@ class SqlLedger(Ledger, Protocol):
 
     def keep(self, operation: Reserve) -> None:
         """Do not give back what the operation may have held: its call goes on all the same."""
+
+    def let_go(self, operation: Reserve) -> None:
+        """Give it back after all: its call does not go on."""

@@ -139,6 +139,11 @@ class DatabaseLedger:
         if self._gathering is not None:
             self._gathering.keep(operation)
 
+    def let_go(self, operation: Reserve) -> None:
+        """Give it back after all: its call does not go on."""
+        if self._gathering is not None:
+            self._gathering.let_go(operation)
+
     async def reserve(self, request: HoldRequest) -> Hold | Refused:
         """Hold the amount on every budget the call falls under, or say which one refuses."""
         answer: Hold | Refused = await self.ask(Reserve(request))

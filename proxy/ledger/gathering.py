@@ -16,6 +16,7 @@ from proxy.ledger.base import Answer, Operation, Release, Reserve, Settle
 
 BATCH_LIMIT = 512  # operations in one transaction, where the ledger does not want fewer
 _CHECKS_A_TIMEOUT = 8  # how often in a time-out its end is looked for
+_STOOD_STILL = 0.5  # of a time-out: who looks so much too late did not run itself
 
 
 class Busy(LedgerError):
@@ -51,6 +52,7 @@ class Gathering:
         self._owed: dict[str, Release] = {}  # holds that nobody knows of, by call id
         self._going = False  # a batch is being written, or about to be taken
         self._watch: asyncio.TimerHandle | None = None
+        self._look_at = 0.0  # when the watch is due, in the loop's time
         self._quiet = asyncio.Event()
         self.closed = False
 
@@ -78,7 +80,7 @@ class Gathering:
     def _add(self, operation: Operation) -> None:
         self._queue.append(operation)
         if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout_s, self._find_late)
+            self._look_in(self._timeout_s)
         if not self._going:
             self._going = True
             if self._linger_s and isinstance(operation, Settle) and not self._hurry():
@@ -185,10 +187,24 @@ class Gathering:
         if release is not None and release in self._queue:
             self._queue.remove(release)
 
+    def let_go(self, operation: Reserve) -> None:
+        """Give it back after all: its call does not go on."""
+        operation.kept = False
+        self.abandon(operation)
+
     # Late answers
 
+    def _look_in(self, seconds: float) -> None:
+        self._look_at = self._loop.time() + seconds
+        self._watch = self._loop.call_at(self._look_at, self._find_late)
+
     def _find_late(self) -> None:
-        late = self._loop.time() - self._timeout_s
+        now = self._loop.time()
+        if now - self._look_at > _STOOD_STILL * self._timeout_s:
+            # It was this process that stood still: what the database has said by now is read first.
+            self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
+            return
+        late = now - self._timeout_s
         oldest: float | None = None
         for operation in (*self._taken, *self._queue):
             if operation.answer is None or operation.answer.done():
@@ -199,8 +215,7 @@ class Gathering:
             _refuse(operation, LedgerError(f"the database did not answer in {self._timeout_s} s"))
         self._watch = None
         if oldest is not None or self._queue:
-            wait = self._timeout_s / _CHECKS_A_TIMEOUT
-            self._watch = self._loop.call_later(wait, self._find_late)
+            self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
 
 
 def _refuse(operation: Operation, error: LedgerError) -> None:

@@ -25,6 +25,7 @@ def open_ledger(
         durability=settings.durability,
         lease_s=settings.lease_s,
         lost=LostPolicy(settings.lost),
+        answer_timeout_s=settings.answer_timeout_s,
         on_commit=on_commit,
     )
     inner: DatabaseLedger

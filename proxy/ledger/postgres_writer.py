@@ -5,6 +5,7 @@ inserted by key. Where PostgreSQL sees a deadlock all the same, the batch is tri
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ WINDOWS_KNOWN = 50_000
 _SETTINGS = {
     "application_name": "farebox-ledger",
     # A writer that stands still in mid-transaction must not keep the others from the hot rows.
-    "idle_in_transaction_session_timeout": "5000",
+    "idle_in_transaction_session_timeout": "2000",
     "lock_timeout": "2500",
     "statement_timeout": "3000",
     "jit": "off",
@@ -87,10 +88,11 @@ class PostgresWriter:
         await self._connected()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; without a word where the server does not listen."""
         if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+            with contextlib.suppress(*_GONE, asyncpg.PostgresError, TimeoutError):
+                await self._connection.close(timeout=CONNECTS_WITHIN_S)
+            self._drop()
 
     @property
     def covers(self) -> Covers:

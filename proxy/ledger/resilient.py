@@ -4,9 +4,14 @@ New calls: ``unavailable: reject`` refuses them at once; ``allow`` holds them in
 windows as they were last known. Either is a decision of the configuration. What a call cost is never
 refused: where the database does not take it, it waits in the spool, and is replayed in order as soon
 as the database answers. Replaying is idempotent by call id, so that no crash in between counts twice.
+
+Where the spool is full as well (or its disk), nothing new is forwarded: a hold that can't be kept
+refuses its call. Calls under way are answered all the same. Their settlements are tried again until
+one of the two takes them; they are never more than the calls that were under way.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +25,10 @@ from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger.base import (
     BudgetView,
+    Lose,
     Note,
     Operation,
+    Release,
     Reserve,
     Settle,
     SqlLedger,
@@ -40,8 +47,6 @@ _BACK_OFF_S = (
     0.05,
     2.0,
 )  # first and longest pause between two questions to a database that is away
-_PINGS_WITHIN_S = 2.0
-_SETTLES_WITHIN_S = 60.0  # where neither the database nor the spool takes it
 _REPLAYED_AT_ONCE = 256
 
 _log = structlog.get_logger("farebox.ledger")
@@ -63,12 +68,16 @@ class ResilientLedger:
         self._spooler = Spooler(folder, inner.options.owner, limit_bytes)
         self._outage: Outage | None = None
         self._recovery: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._unwritten: set[asyncio.Task[None]] = set()  # settlements that nobody takes
+        self._counts = inner.stats
 
     @property
     def stats(self) -> Stats:
         """What it has done."""
-        stats = self._inner.stats
+        stats = self._counts
         stats.available = self._outage is None
+        stats.unwritten = len(self._unwritten)
         stats.spool_rows, stats.spool_bytes = self._spooler.rows, self._spooler.size
         return stats
 
@@ -84,10 +93,13 @@ class ResilientLedger:
 
     async def stop(self) -> None:
         """Write what waits, and close it. What the database does not take stays in the spool."""
+        self._stopping.set()
         if self._recovery is not None:
             self._recovery.cancel()
             await asyncio.wait((self._recovery,))
             self._recovery = None
+        if self._unwritten:
+            await asyncio.wait(self._unwritten)  # they try once more
         try:
             if self._outage is None:
                 await self._spooler.replay(self._replay)
@@ -117,29 +129,49 @@ class ResilientLedger:
             outage = self._went_away(error)
             if not self._allow:
                 raise
-            self._inner.keep(operation)
-            return await self._reserve_without(request, outage)
+            return await self._reserve_after_all(operation, outage)
+        return answer
+
+    async def _reserve_after_all(self, operation: Reserve, outage: Outage) -> Hold | Refused:
+        """In memory, what the database was asked for: it may have it already, or take it yet."""
+        self._inner.keep(operation)
+        answer: Hold | Refused | None = None
+        try:
+            answer = await self._reserve_without(operation.request, outage)
+        finally:
+            if not isinstance(answer, Hold):
+                self._inner.let_go(operation)
         return answer
 
     async def settle(self, settlement: Settlement) -> None:
-        """End the call, exactly once: durable when this returns, in the database or in the spool."""
-        if self._outage is None:
-            try:
-                await self._inner.ask(Settle(settlement))
-            except Unwritable:
-                raise
-            except Busy:
-                pass
-            except LedgerError as error:
-                self._went_away(error)
-            else:
-                return
-        if self._outage is not None:
-            self._outage.settle(settlement)
-        await self._spool_patiently(settle_entry(settlement))
+        """End the call, exactly once: durable when this returns, in the database or in the spool.
+
+        Only the row of a call that was refused is not worth waiting for: it costs nothing.
+        """
+        forwarded = settlement.hold is not None or bool(settlement.record.attempts)
+        if await self._settled(settlement, optional=not forwarded):
+            return
+        if not forwarded:
+            self._drop(settlement)
+            return
+        task = asyncio.ensure_future(self._settle_patiently(settlement))
+        self._unwritten.add(task)
+        task.add_done_callback(self._unwritten.discard)
+        await asyncio.shield(task)
 
     async def attempt(self, hold: Hold, record: CallRecord) -> None:
-        """Note a further attempt before it is sent."""
+        """Note a further attempt before it is sent.
+
+        Open where neither database nor spool takes the note: the call holds its money, its client
+        waits, and its settlement will name every attempt. Only a crash before that would lose this one.
+        """
+        try:
+            await self._noted(hold, record)
+        except LedgerError as error:
+            self._counts.attempts_unnoted += 1
+            _log.error("attempt_not_noted", call=record.id, reason=str(error))
+
+    async def _noted(self, hold: Hold, record: CallRecord) -> None:
         if self._outage is None:
             try:
                 await self._inner.attempt(hold, record)
@@ -202,38 +234,84 @@ class ResilientLedger:
                 raise
         return answer
 
-    async def _spool(self, entry: bytes) -> None:
+    async def _spool(self, entry: bytes, *, optional: bool = False) -> None:
         try:
-            await self._spooler.append(entry)
+            await self._spooler.append(entry, optional=optional)
         except SpoolError as error:
             raise LedgerError(f"the database is away, and so is the spool: {error}") from error
         self._recover()
 
-    async def _spool_patiently(self, entry: bytes) -> None:
-        """Keep a settlement, whatever it takes: one that is dropped is money that nobody sees."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + _SETTLES_WITHIN_S
-        pause_s, longest_s = _BACK_OFF_S
-        while True:
+    # Settlements
+
+    async def _settled(
+        self, settlement: Settlement, *, optional: bool = False, again: bool = False
+    ) -> bool:
+        """Whether the database or the spool took it."""
+        if self._outage is None:
             try:
-                await self._spool(entry)
+                await self._inner.ask(Settle(settlement))
+            except Unwritable as error:
+                await self._give_up(settlement, error)
+                return True
+            except Busy:
+                pass
             except LedgerError as error:
-                if loop.time() > give_up:
-                    raise
-                _log.error("settlement_waits", reason=str(error))
+                self._went_away(error)
             else:
+                return True
+        if self._outage is not None and not again:
+            self._outage.settle(settlement)
+        try:
+            await self._spool(settle_entry(settlement), optional=optional)
+        except LedgerError as error:
+            _log.error("settlement_waits", call=settlement.record.id, reason=str(error))
+            return False
+        return True
+
+    async def _settle_patiently(self, settlement: Settlement) -> None:
+        """Keep a settlement, whatever it takes: one that is dropped is money that nobody sees."""
+        pause_s, longest_s = _BACK_OFF_S
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            if await self._settled(settlement, again=True):
                 return
-            await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
+        # A sweep will settle its hold as lost. This is for whoever wants to know what it really cost.
+        _log.error("settlement_lost", entry=settle_entry(settlement).decode())
+
+    def _drop(self, settlement: Settlement) -> None:
+        dropped = self._counts.refusals_dropped = self._counts.refusals_dropped + 1
+        if dropped & (dropped - 1) == 0:  # the first, second, fourth, eighth …
+            _log.error("refusals_not_recorded", last=settlement.record.id, total=dropped)
+
+    async def _give_up(self, settlement: Settlement, error: LedgerError) -> None:
+        """No database will take this row: it is kept for a human, and its hold settled as lost."""
+        await self._set_aside(settle_entry(settlement), error)
+        with contextlib.suppress(LedgerError):
+            await self._inner.ask(Lose(settlement.record.id))
+
+    async def _set_aside(self, entry: bytes, error: LedgerError) -> None:
+        self._counts.set_aside += 1
+        _log.error("settlement_set_aside", reason=str(error))
+        try:
+            await self._spooler.set_aside(entry)
+        except SpoolError as problem:
+            _log.error("settlement_lost", reason=str(problem), entry=entry.decode())
+
+    # Going, and coming back
 
     def _went_away(self, error: LedgerError) -> Outage:
         if self._outage is None:
             _log.error("ledger_away", reason=str(error), allow=self._allow)
+            self._counts.outages += 1
             self._outage = Outage(self._inner, str(error))
         self._recover()
         return self._outage
 
     def _recover(self) -> None:
+        if self._stopping.is_set():
+            return
         if self._recovery is None or self._recovery.done():
             self._recovery = asyncio.get_running_loop().create_task(self._come_back())
 
@@ -242,12 +320,13 @@ class ResilientLedger:
         pause_s, longest_s = _BACK_OFF_S
         while True:
             try:
-                async with asyncio.timeout(_PINGS_WITHIN_S):
-                    await self._inner.ping()
+                # By the writer's own way: a file can be read while another program locks it, and a
+                # server can answer while a connection to it does not.
+                await self._inner.ask(Release(""))
                 if not self._allow:
                     self._is_back()  # what waits was held before it went away: it is held still
                 await self._spooler.replay(self._replay, then=self._is_back)
-            except (LedgerError, TimeoutError, SpoolError) as error:
+            except (LedgerError, SpoolError) as error:
                 _log.info("ledger_still_away", reason=str(error), rows=self._spooler.rows)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(2 * pause_s, longest_s)
@@ -268,8 +347,7 @@ class ResilientLedger:
             )
             for operation, end in zip(some, ends, strict=True):
                 if isinstance(end, Unwritable):
-                    await self._spooler.set_aside(_entry_of(operation))
-                    _log.error("settlement_set_aside", reason=str(end))
+                    await self._set_aside(_entry_of(operation), end)
                 elif isinstance(end, BaseException):
                     raise end
 

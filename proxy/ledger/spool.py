@@ -47,15 +47,15 @@ class Spool:
         """Whether this process has the file."""
         return self._file is not None
 
-    def open(self) -> bool:
-        """Take the file, made where it is missing; False where another process has it."""
+    def open(self, *, wait: bool = False) -> bool:
+        """Take the file, made where it is missing; False where another has it, unless to ``wait``."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolError(f"{self.path}: {error.strerror}") from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             os.close(file)
             return False

@@ -27,6 +27,7 @@ class Spooler:
         self._limit = limit_bytes
         self._spool = Spool(folder / (owner.replace(":", "-") + SUFFIX), limit_bytes)
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._optional_until = limit_bytes // 2  # of the file: the rest is for what must be kept
         self._flushing: asyncio.Task[None] | None = None
         self._file = asyncio.Lock()  # one thread at a time has the file
         self.rows = 0
@@ -36,8 +37,13 @@ class Spooler:
         """What waits, in bytes."""
         return self._spool.size
 
-    async def append(self, entry: bytes) -> None:
-        """Keep an entry: it is safe on disk when this returns. Raises SpoolError."""
+    async def append(self, entry: bytes, *, optional: bool = False) -> None:
+        """Keep an entry: it is safe on disk when this returns. Raises SpoolError.
+
+        An ``optional`` one is kept only while half of the spool is free.
+        """
+        if optional and self._spool.size + len(entry) > self._optional_until:
+            raise SpoolError(f"{self._spool.path} is half full: the rest is for settlements")
         loop = asyncio.get_running_loop()
         kept = loop.create_future()
         self._waiting.append((entry, kept))
@@ -91,10 +97,11 @@ class Spooler:
         return await asyncio.to_thread(lambda: list(left_behind(self._folder, self._limit)))
 
     async def set_aside(self, entry: bytes) -> None:
-        """Keep an entry that the database does not take, apart from what is replayed."""
+        """Keep an entry that the database does not take, apart from what is replayed. Raises SpoolError."""
         aside = Spool(self._folder / ASIDE, self._limit)
 
         def keep() -> None:
+            aside.open(wait=True)  # the folder's other processes keep theirs in the same file
             try:
                 aside.append([entry])
             finally:

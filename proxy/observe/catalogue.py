@@ -177,6 +177,17 @@ BATCH = Family(
 SPOOL = Family(
     "farebox_spool_rows", "gauge", "Settlements in the spool file that wait for the database."
 )
+UNWRITTEN = Family(
+    "farebox_ledger_unwritten",
+    "gauge",
+    "Settlements that neither the database nor the spool takes; they are tried again.",
+)
+TROUBLES = Family(
+    "farebox_ledger_troubles_total",
+    "counter",
+    "What went wrong between Farebox and its ledger, by kind.",
+    ("kind",),
+)
 LABELS_FULL = Family(
     "farebox_label_overflow_total",
     "counter",
@@ -214,6 +225,8 @@ FAMILIES: tuple[Family, ...] = (
     COMMIT,
     BATCH,
     SPOOL,
+    UNWRITTEN,
+    TROUBLES,
     LABELS_FULL,
     INFO,
 )

@@ -1,6 +1,7 @@
 """Counts calls into the metrics of the catalogue: a subscriber of ``CallFinished``."""
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import structlog
 
@@ -40,16 +41,18 @@ class Metrics:
         self._overhead: dict[str, Histogram] = {}
         self._warnings: dict[str, int] = {}
         self._in_flight: Callable[[], int] = int
-        self._spool_rows: Callable[[], int] = int
+        self._ledger: Callable[[], LedgerCounts] = _NoLedger
         self._commit = Histogram(catalogue.COMMIT.thresholds)
         self._batch = Histogram(catalogue.BATCH.thresholds)
         self._overflows = 0
 
     # What the rest of the house tells
 
-    def watch(self, *, in_flight: Callable[[], int], spool_rows: Callable[[], int]) -> None:
+    def watch(
+        self, *, in_flight: Callable[[], int], ledger: "Callable[[], LedgerCounts] | None" = None
+    ) -> None:
         """Read these whenever the metrics are shown."""
-        self._in_flight, self._spool_rows = in_flight, spool_rows
+        self._in_flight, self._ledger = in_flight, ledger or _NoLedger
 
     def call_finished(self, event: CallFinished) -> None:
         """Count a call and its attempts."""
@@ -82,9 +85,11 @@ class Metrics:
 
     # What is shown
 
-    def state(self) -> tuple[int, int, int]:
+    def state(self) -> tuple[int, ...]:
         """Differs from an earlier one where the metrics do."""
-        return self.changes, self._in_flight(), self._spool_rows()
+        counts = self._ledger()
+        troubles = (value for _, value in _troubles(counts))
+        return self.changes, self._in_flight(), counts.spool_rows, counts.unwritten, *troubles
 
     def snapshot(self) -> dict[str, dict[Labels, Value]]:
         """A copy of all values, to be merged with other processes' and written down elsewhere."""
@@ -95,7 +100,10 @@ class Metrics:
         shown[catalogue.OVERHEAD.name] = {(e,): h.value() for e, h in self._overhead.items()}
         shown[catalogue.BUDGET_WARNINGS.name] = {(t,): n for t, n in self._warnings.items()}
         shown[catalogue.IN_FLIGHT.name][()] = self._in_flight()
-        shown[catalogue.SPOOL.name][()] = self._spool_rows()
+        counts = self._ledger()
+        shown[catalogue.SPOOL.name][()] = counts.spool_rows
+        shown[catalogue.UNWRITTEN.name][()] = counts.unwritten
+        shown[catalogue.TROUBLES.name] = {(kind,): value for kind, value in _troubles(counts)}
         shown[catalogue.COMMIT.name][()] = self._commit.value()
         shown[catalogue.BATCH.name][()] = self._batch.value()
         shown[catalogue.LABELS_FULL.name][()] = self._overflows
@@ -283,3 +291,35 @@ class _CallSeries:
                 yield catalogue.TOKENS, (kind,), count
             yield catalogue.INPUT, (), self.input.value()
             yield catalogue.OUTPUT, (), self.output.value()
+
+
+# The ledger, as it counts itself
+
+
+class LedgerCounts(Protocol):
+    """What a ledger says of itself. The first two are of now, the others since its start."""
+
+    spool_rows: int
+    unwritten: int
+    outages: int
+    retries: int
+    swept: int
+    attempts_unnoted: int
+    refusals_dropped: int
+    set_aside: int
+
+
+class _NoLedger:
+    spool_rows = unwritten = 0
+    outages = retries = swept = attempts_unnoted = refusals_dropped = set_aside = 0
+
+
+def _troubles(counts: LedgerCounts) -> tuple[tuple[str, int], ...]:
+    return (
+        ("away", counts.outages),
+        ("retried", counts.retries),
+        ("lost_call", counts.swept),
+        ("attempt_not_noted", counts.attempts_unnoted),
+        ("refusal_not_recorded", counts.refusals_dropped),
+        ("set_aside", counts.set_aside),
+    )

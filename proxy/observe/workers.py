@@ -27,7 +27,7 @@ class Workers:
         self._folder = folder
         self._metrics = metrics
         self._pid = os.getpid() if pid is None else pid
-        self._written = (-1, 0, 0)
+        self._written: tuple[int, ...] = ()
 
     async def write_forever(self) -> None:
         """Write this worker's values whenever they changed, until cancelled; then once more."""

@@ -61,6 +61,7 @@ class LedgerSettings(Section):
     durability: Literal["normal", "full"] = "normal"
     lease_s: Seconds = 60
     hold_wait_s: Wait = 1
+    answer_timeout_s: Seconds = 0.5
     lost: Literal["charge_estimate", "charge_hold", "release"] = "charge_estimate"
     spool_dir: MaybeText = None
 

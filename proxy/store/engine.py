@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000  # how long SQLite waits for another process's transaction
 BUSY_RETRIES = 1  # and how often it is asked again after that
+_CLOSES_WITHIN_S = 1.0
 _WRITES = "farebox_writes"
 
 
@@ -136,7 +137,11 @@ class Database:
         if self._async_engine is not None:
             if self._bounded:
                 await asyncio.wait(self._bounded)
-            await self._async_engine.dispose()
+            # Politely, unless the server does not listen: the driver would wait a minute for it.
+            closing = asyncio.get_running_loop().create_task(self._async_engine.dispose())
+            if not (await asyncio.wait((closing,), timeout=_CLOSES_WITHIN_S))[0]:
+                closing.cancel()
+                await asyncio.wait((closing,), timeout=_CLOSES_WITHIN_S)
             self._async_engine = None
 
 

@@ -25,7 +25,7 @@ LOADED_AT_MOST = 50_000  # keys held in memory; more are looked up one by one
 REMEMBERED_AT_MOST = (
     10_000  # secrets that are no stored key: unknown ones, and accepted provider keys
 )
-_FOUND_WITHIN_S = 0.8  # a call waits for it
+_FOUND_WITHIN_S = 0.4  # a call waits for it, and then for its hold: less than a second in all
 
 
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """The queue before the writer: bounded in length and in time, and never a hold that nobody knows of."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -230,3 +231,21 @@ async def test_closing_fails_what_waits() -> None:
         await writer.gathering.ask(Reserve(request(3)))
     writer.answer()
     await waiting
+
+
+async def test_a_process_that_stood_still_hears_first_what_the_database_said() -> None:
+    """It was not the database that was late: an answer that is there when it wakes up counts."""
+    writer = Writer()
+    asked = ask(writer, Reserve(request(5)))
+    await writer.next()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(lambda: _stand_still(3 * TIMEOUT_S))
+    loop.call_later(TIMEOUT_S, writer.answer)  # as late as everything else is
+
+    assert isinstance(await asked, Hold)
+
+
+def _stand_still(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass

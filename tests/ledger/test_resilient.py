@@ -18,12 +18,13 @@ from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold
 from proxy.ledger.base import LedgerOptions, now_us
 from proxy.ledger.postgres import PostgresLedger
-from proxy.ledger.resilient import ResilientLedger
+from proxy.ledger.resilient import SPOOL_LIMIT_BYTES, ResilientLedger
+from proxy.ledger.spooled import settle_entry
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.store import migrate
 from proxy.store.engine import Database
 from tests.ledger.homes import Clock
-from tests.ledger.samples import DAY_US, budget, pending, request, settlement
+from tests.ledger.samples import DAY_US, budget, pending, refusal, request, settlement
 from tests.postgres import PostgresServer, new_server
 
 ANSWERS_WITHIN_S = 0.3
@@ -111,12 +112,22 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 class Process:
     """A resilient ledger as it runs in a process, that can end without saying goodbye."""
 
-    def __init__(self, place: Place, folder: Path, unavailable: str, **options: Any) -> None:
+    def __init__(
+        self,
+        place: Place,
+        folder: Path,
+        unavailable: str,
+        *,
+        limit_bytes: int = SPOOL_LIMIT_BYTES,
+        **options: Any,
+    ) -> None:
         self.database = Database(place.url)
         chosen = LedgerOptions(clock_us=Clock(), answer_timeout_s=ANSWERS_WITHIN_S, **options)
         kind = SqliteLedger if self.database.is_sqlite else PostgresLedger
         self.inner = kind(self.database, chosen)
-        self.ledger = ResilientLedger(self.inner, folder / "spool", unavailable=unavailable)
+        self.ledger = ResilientLedger(
+            self.inner, folder / "spool", unavailable=unavailable, limit_bytes=limit_bytes
+        )
 
     async def __aenter__(self) -> ResilientLedger:
         await self.ledger.start()
@@ -281,3 +292,79 @@ async def test_what_stop_can_not_write_is_there_after_the_restart(
 
     async with Process(place, tmp_path, "reject") as ledger:
         assert await spent_and_held(ledger) == (60, 0)
+
+
+# The spool is full as well
+
+
+async def test_a_full_spool_refuses_new_calls_and_loses_none_under_way(
+    place: Place, tmp_path: Path
+) -> None:
+    """A hold that can't be kept refuses its call; a settlement waits in memory until one takes it."""
+    async with Process(place, tmp_path, "allow", limit_bytes=0) as ledger:
+        asked = request(100)
+        hold = await ledger.reserve(asked)
+        assert isinstance(hold, Hold)
+        place.go_away()
+
+        with pytest.raises(LedgerError, match="spool"):
+            await ledger.reserve(request(100))
+        further = replace(asked.record, attempts=(pending(1, error="connect"), pending(2)))
+        await ledger.attempt(hold, further)
+        settling = asyncio.create_task(ledger.settle(settlement(asked, 60, hold)))
+        await ledger.settle(refusal())
+        while not ledger.stats.unwritten:  # noqa: ASYNC110 - from outside
+            await asyncio.sleep(0)
+        stats = ledger.stats
+        assert (stats.attempts_unnoted, stats.refusals_dropped, stats.unwritten) == (1, 1, 1)
+
+        place.come_back()
+        await back(ledger)
+        await settling
+        assert await spent_and_held(ledger) == (60, 0)
+        assert ledger.stats.unwritten == 0
+        assert await ledger.verify() == []
+
+
+async def test_refusals_leave_half_of_the_spool_to_settlements(
+    place: Place, tmp_path: Path
+) -> None:
+    """They cost nothing, and can be as many as clients like to send."""
+    entry = len(settle_entry(refusal())) + 12  # and its frame
+    async with Process(place, tmp_path, "reject", limit_bytes=8 * entry) as ledger:
+        asked = request(100)
+        hold = await ledger.reserve(asked)
+        assert isinstance(hold, Hold)
+        place.go_away()
+
+        for _ in range(20):
+            await ledger.settle(refusal())
+        await ledger.settle(settlement(asked, 60, hold))
+
+        assert (ledger.stats.spool_rows, ledger.stats.refusals_dropped) == (5, 16)
+        place.come_back()
+        await back(ledger)
+        assert await spent_and_held(ledger) == (60, 0)
+
+
+async def test_what_no_one_takes_until_the_end_is_told_and_lost_by_policy(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process that stops with neither database nor spool: the hold stays for a sweep."""
+    process = Process(place, tmp_path, "reject", limit_bytes=0)
+    ledger = await process.__aenter__()
+    asked = request(100, estimate_nano=40)
+    hold = await ledger.reserve(asked)
+    assert isinstance(hold, Hold)
+    place.go_away()
+    settling = asyncio.create_task(ledger.settle(settlement(asked, 60, hold)))
+    while not ledger.stats.unwritten:  # noqa: ASYNC110 - from outside
+        await asyncio.sleep(0)
+    await process.__aexit__()
+    await settling
+    place.come_back()
+
+    assert asked.record.id in capsys.readouterr().out
+    async with Process(place, tmp_path, "reject") as heir:
+        await heir.sweep(now_us() + DAY_US)
+        assert await spent_and_held(heir) == (40, 0)

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.core.budgets import Budget, OnExceed, Scope, Window
 from proxy.core.call import CallFinished, CapSource, Outcome
 from proxy.core.usage import EMPTY, UsageSource
+from proxy.ledger.base import Stats
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows
 from proxy.observe.exposition import exposition
@@ -165,13 +166,17 @@ def test_warn_budgets_over_their_limit_are_counted() -> None:
 
 def test_gauges_are_read_when_they_are_shown() -> None:
     metrics = Metrics()
-    metrics.watch(in_flight=lambda: 3, spool_rows=lambda: 2)
+    stats = Stats(spool_rows=2, unwritten=1, outages=4, swept=7, refusals_dropped=9)
+    metrics.watch(in_flight=lambda: 3, ledger=lambda: stats)
     metrics.ledger_committed(5, 0.0015)
 
     samples = scraped(metrics.snapshot())
 
     assert value(samples, "farebox_calls_in_flight") == 3
     assert value(samples, "farebox_spool_rows") == 2
+    assert value(samples, "farebox_ledger_unwritten") == 1
+    for kind, count in {"away": 4, "lost_call": 7, "refusal_not_recorded": 9}.items():
+        assert value(samples, "farebox_ledger_troubles_total", kind=kind) == count
     assert value(samples, "farebox_ledger_batch_size_bucket", le="8.0") == 1
     assert value(samples, "farebox_ledger_commit_seconds_sum") == 0.0015
 

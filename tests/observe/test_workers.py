@@ -21,7 +21,7 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.workers import Workers
 from tests.observe.samples import finished
 metrics = Metrics()
-metrics.watch(in_flight=lambda: 5, spool_rows=int)
+metrics.watch(in_flight=lambda: 5)
 for _ in range(int(sys.argv[2])):
     metrics.call_finished(finished())
 Workers(Path(sys.argv[1]), metrics).write()
@@ -55,7 +55,7 @@ def end(worker: subprocess.Popen[str]) -> None:
 async def test_calls_of_all_processes_are_on_one_page(tmp_path: Path) -> None:
     """Two other processes and this one: counters add up; gauges of a dead process go, its counters stay."""
     metrics = Metrics()
-    metrics.watch(in_flight=lambda: 1, spool_rows=int)
+    metrics.watch(in_flight=lambda: 1)
     metrics.call_finished(finished())
     page = MetricsPage(metrics, no_budgets, Workers(tmp_path, metrics))
     first, second = start(tmp_path, 10), start(tmp_path, 100)
