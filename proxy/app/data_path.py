@@ -45,6 +45,7 @@ def gateway_config(
             on_over_cap=settings.defaults.on_over_cap,
             hold_wait_s=settings.ledger.hold_wait_s,
         ),
+        propagate=settings.tracing.propagate,
     )
     return config, upstreams
 

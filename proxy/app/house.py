@@ -27,6 +27,7 @@ from proxy.observe.defects import log_unhandled
 from proxy.observe.logs import Logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.page import MetricsPage
+from proxy.observe.tracing import Place, Tracing, open_tracing
 from proxy.observe.workers import Workers
 from proxy.settings import Settings, changed, needs_restart
 from proxy.store import migrate
@@ -58,6 +59,7 @@ class House:
         self.keys = KeyStore(self.database, settings.core_teams(), settings.accept_provider_keys)
         self._price_data = PriceData.load()
         self.tokenizer = Vocabulary()
+        self._tracing: Tracing | None = None
 
     async def start(self) -> None:
         """Bring up everything; raises FareboxError where that is not possible."""
@@ -69,6 +71,7 @@ class House:
         config, self._made_from = gateway_config(self.settings, self._prices(self.settings), {})
         ports = Ports(self.ledger, self.keys, self.tokenizer, self._observe, self.metrics.refused)
         self.pipeline = Pipeline(ports, config)
+        self._tracing = open_tracing(self.settings.tracing, self._place)
         self.routes = Routes(
             self.pipeline,
             Models(self.pipeline, self.keys),
@@ -110,6 +113,8 @@ class House:
         await self.ledger.stop()
         self.tokenizer.close()
         await self.database.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         self.logs.close()
 
     # Reload
@@ -163,6 +168,13 @@ class House:
     def _observe(self, event: CallFinished) -> None:
         self.metrics.call_finished(event)
         self.logs.call_finished(event)
+        if self._tracing is not None:
+            self._tracing.call_finished(event)
+
+    def _place(self, upstream: str) -> Place:
+        """Where an upstream is; a reload may have taken it away meanwhile."""
+        found = self.pipeline.config.upstreams.get(upstream)
+        return Place(found.provider, found.host) if found else Place("", "")
 
     def _admin_deps(self) -> AdminDeps:
         return AdminDeps(

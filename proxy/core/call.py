@@ -148,3 +148,4 @@ class CallFinished(Struct, frozen=True):
 
     record: CallRecord
     warnings: tuple[str, ...] = ()  # ids of warn budgets that are over their limit
+    traceparent: str = ""  # the client's W3C trace context, as it wrote it

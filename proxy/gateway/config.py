@@ -64,3 +64,4 @@ class GatewayConfig:
     prices: PriceBook
     limits: Limits = field(default_factory=Limits)
     defaults: Defaults = field(default_factory=Defaults)
+    propagate: bool = False  # upstreams get the trace context

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from proxy.core.call import AttemptRecord
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout
+from proxy.core.trace import trace_of, traceparent_for
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.config import Upstream
 from proxy.gateway.credentials import credential, without_key
@@ -176,14 +177,25 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     if upstream.sign is not None:
         return upstream.sign(UpstreamRequest(method, target, headers, body, fresh))
     written = None
-    if not call.secret and call.way.model_span is None:
+    if not call.secret and call.way.model_span is None and not call.config.propagate:
         written = Written()
         inbound.head.derived[_Head] = _Head(upstream, target, headers, written)
     return UpstreamRequest(method, target, headers, body, fresh, written)
 
 
 def _headers(call: ActiveCall, upstream: Upstream) -> Headers:
-    return call.inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
+    headers = call.inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
+    return headers + _trace_context(call) if call.config.propagate else headers
+
+
+def _trace_context(call: ActiveCall) -> Headers:
+    """What makes the upstream's spans children of this attempt's."""
+    shown, number = call.inbound.text(b"traceparent"), len(call.attempts) + 1
+    context = [(b"traceparent", traceparent_for(call.id, number, shown).encode())]
+    state = call.inbound.values.get(b"tracestate")
+    if state is not None and trace_of(call.id, shown).parent_id:
+        context.append((b"tracestate", state))
+    return context
 
 
 def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:

@@ -42,6 +42,10 @@ _NOT_FORWARDED = (
         b"x-client-ip",
         b"cf-connecting-ip",
         b"true-client-ip",
+        # The trace is ours and the client's; providers get to see it only where that is asked for.
+        b"traceparent",
+        b"tracestate",
+        b"baggage",
     }
 )
 _OWN_PREFIXES = (b"x-farebox-", b"x-forwarded-")

@@ -254,7 +254,13 @@ class Pipeline:
         record = call.record()
         settlement = Settlement(record, call.principal, call.hold, call.facts.model)
         await self._ports.ledger.settle(settlement)
-        self._ports.observe(CallFinished(record, call.hold.warnings if call.hold else ()))
+        self._ports.observe(
+            CallFinished(
+                record,
+                call.hold.warnings if call.hold else (),
+                call.inbound.text(b"traceparent"),
+            )
+        )
 
     async def _last_attempt(self, call: ActiveCall, relay: Relay | None) -> AttemptRecord:
         assert call.attempt is not None  # noqa: S101 - asked by the caller

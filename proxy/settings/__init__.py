@@ -20,6 +20,7 @@ from proxy.settings.models import (
     TeamSettings,
     UpstreamSettings,
 )
+from proxy.settings.tracing import TracingSettings
 
 __all__ = [
     "AcceptedKeys",
@@ -40,6 +41,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "TeamSettings",
+    "TracingSettings",
     "UpstreamSettings",
     "changed",
     "load_settings",

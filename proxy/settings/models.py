@@ -50,6 +50,7 @@ from proxy.settings.fields import (
     Wait,
 )
 from proxy.settings.suggest import did_you_mean
+from proxy.settings.tracing import TracingSettings
 
 # How Farebox itself runs...
 
@@ -297,6 +298,7 @@ class Settings(Section):
     accept_provider_keys: list[AcceptedKeys] = Field(default=[])
     prices: list[PriceOverride] = Field(default=[])
     alerts: AlertSettings = AlertSettings()
+    tracing: TracingSettings = TracingSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
 

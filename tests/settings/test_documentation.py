@@ -28,6 +28,7 @@ from proxy.settings import (
     ServerSettings,
     Settings,
     TeamSettings,
+    TracingSettings,
     UpstreamSettings,
     load_settings,
 )
@@ -57,6 +58,7 @@ CHAPTERS: dict[str, type[Section]] = {
     "`prices`": PriceOverride,
     "`alerts`": AlertSettings,
     "A channel": ChannelSettings,
+    "`tracing`": TracingSettings,
     "`logging`": LoggingSettings,
     "`metrics`": MetricsSettings,
 }
