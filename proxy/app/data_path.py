@@ -8,7 +8,7 @@ from proxy.core.pricing import PriceBook
 from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream, speaks
 from proxy.gateway.credentials import BEARER, HEADERS, credential
 from proxy.gateway.dialects.base import Quirks
-from proxy.gateway.presets import Preset, preset_for
+from proxy.gateway.presets import Preset, preset_for, price_variants
 from proxy.gateway.router import Router, Rule, Target
 from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import Headers, Timeouts
@@ -85,6 +85,7 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
         dialect=wanted.dialect,
         provider=wanted.price_provider or preset.provider,
         host=base.hostname or "",
+        variants=(*price_variants(base.hostname or ""), *wanted.price_variants),
         credential=_credential(header, wanted),
         credential_header=header,
         openai_prefix=prefix.encode() if beside else b"",

@@ -14,6 +14,8 @@ def providers(settings: "Settings") -> Mapping[str, str]:
 
     return {
         name: upstream.price_provider
-        or preset_for(upstream.preset, urlsplit(upstream.base_url).hostname or "").provider
+        or preset_for(
+            upstream.preset, urlsplit(upstream.base_url).hostname or "", upstream.dialect
+        ).provider
         for name, upstream in settings.upstreams.items()
     }

@@ -150,7 +150,15 @@ def call(
     attempts = [asdict(attempt) for attempt in found.attempt_rows]
     if output is not Format.CSV:
         show(attempts, _ATTEMPT, output, "Attempts")
-        lines = [{"attempt": a["number"], **line} for a in attempts for line in a["charge"]]
+        lines = [
+            {
+                "attempt": a["number"],
+                **line,
+                "model": line["model"] or a["model_served"] or a["model"],
+            }
+            for a in attempts
+            for line in a["charge"]
+        ]
         show(lines, _CHARGE, output, "Charge")
         if found.adjustments:
             adjustments = [asdict(adjustment) for adjustment in found.adjustments]
@@ -163,10 +171,14 @@ _ATTEMPT = [
     Column("duration_ms", "ms", number=True),
     Column("usage_source"),
     Column("price_source"),
+    Column("price_version"),
+    Column("stated_usd", "stated $", number=True),
+    Column("list_usd", "list $", number=True),
     Column("cost_usd", "cost $", number=True),
 ]
 _CHARGE = [
     Column("attempt", "#", number=True),
+    Column("model"),
     Column("what"),
     Column("quantity", number=True),
     Column("price_nano_usd", "nano-$ each", number=True),

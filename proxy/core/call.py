@@ -2,13 +2,14 @@
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
 
 from proxy.core.pricing import ChargeLine
-from proxy.core.usage import EMPTY, Usage, UsageSource
+from proxy.core.usage import EMPTY, Usage, UsagePart, UsageSource
 
 
 class Outcome(StrEnum):
@@ -95,6 +96,9 @@ class AttemptRecord(Struct, frozen=True, array_like=True):
     price_version: str = ""
     error: str = ""  # a short word: connect, timeout, status_500, in_stream, truncated …
     flags: tuple[str, ...] = ()  # usage_inconsistent, cut_at_cap, …
+    stated_nano: int | None = None  # what the provider stated that it cost, whatever it was charged
+    list_nano: int | None = None  # and what it costs at the list price, where there is one
+    parts: tuple[UsagePart, ...] = ()  # of ``usage``, where it is billed at several models' prices
 
 
 class CallRecord(Struct, frozen=True, array_like=True):
@@ -136,11 +140,26 @@ class CallRecord(Struct, frozen=True, array_like=True):
         return sum(a.cost_nano for a in self.attempts)
 
     @property
+    def stated_nano(self) -> int | None:
+        """What providers stated for its attempts; None where none did."""
+        return _sum(a.stated_nano for a in self.attempts)
+
+    @property
+    def list_nano(self) -> int | None:
+        """What its attempts cost at list prices; None where none has one."""
+        return _sum(a.list_nano for a in self.attempts)
+
+    @property
     def usage(self) -> Usage:
         """The counts of all attempts together."""
         if len(self.attempts) == 1:
             return self.attempts[0].usage
         return sum((a.usage for a in self.attempts), EMPTY)
+
+
+def _sum(amounts: Iterable[int | None]) -> int | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None
 
 
 class CallFinished(Struct, frozen=True):

@@ -49,6 +49,8 @@ class CallRow:
     held_usd: str
     price_source: str
     price_version: str
+    stated_usd: str | None  # what providers stated, where they did, whatever was charged
+    list_usd: str | None  # what it costs at the list price, where there is one
     duration_ms: float
     time_to_first_byte_ms: float | None
     overhead_ms: float
@@ -101,6 +103,8 @@ def shown(record: CallRecord) -> CallRow:
         held_usd=usd(record.held_nano),
         price_source=last.price_source if last else "",
         price_version=last.price_version if last else "",
+        stated_usd=maybe_usd(record.stated_nano),
+        list_usd=maybe_usd(record.list_nano),
         duration_ms=record.duration_us / 1000,
         time_to_first_byte_ms=milliseconds(record.first_byte_us),
         overhead_ms=record.overhead_us / 1000,
@@ -111,6 +115,11 @@ def shown(record: CallRecord) -> CallRow:
 def call_row(record: CallRecord) -> dict[str, Any]:
     """The same by field name."""
     return asdict(shown(record))
+
+
+def maybe_usd(nano: int | None) -> str | None:
+    """An amount as it is shown; None stays None."""
+    return None if nano is None else usd(nano)
 
 
 def milliseconds(us: int | None) -> float | None:

@@ -77,6 +77,14 @@ class Usage(Struct, frozen=True, omit_defaults=True):
         return {bucket: n for bucket, n in zip(BUCKETS, _counts(self), strict=True) if n}
 
 
+class UsagePart(Struct, frozen=True, omit_defaults=True):
+    """A part of an answer's usage that is billed at a model's own price."""
+
+    model: str  # "": the answer's
+    usage: Usage
+    service_tier: str = ""  # "": the answer's
+
+
 BUCKETS: tuple[str, ...] = Usage.__struct_fields__
 EMPTY = Usage()
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)

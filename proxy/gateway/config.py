@@ -17,7 +17,8 @@ class Upstream:
     client: UpstreamClient
     dialect: str = "openai"
     provider: str = ""  # the price book's name for it
-    host: str = ""  # of its base_url: some prices go by region
+    host: str = ""  # of its base_url
+    variants: tuple[str, ...] = ()  # what its address says about prices: a region
     credential: Headers = field(default_factory=list)  # takes the place of the client's
     credential_header: str = "authorization"  # where it takes a key that the client brought
     # What stands before an OpenAI path here, where it also speaks that beside its own API.

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from proxy.core.calibration import calibration
 from proxy.core.call import AttemptRecord
-from proxy.core.pricing import TIER_FLAG, Charge, PriceQuery
+from proxy.core.rating import NO_CHARGE, Metered, Rated, price_flags, rate
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
@@ -21,9 +21,8 @@ STOPPED = "stopped"  # Farebox itself was
 DEFECT = "defect"  # of our own
 _GIVEN_UP = frozenset((LEFT, TIMEOUT, STOPPED, DEFECT))
 _FIRST_ERROR = 400
-_NO_CHARGE = Charge(0, ())
-_AT_LIST_PRICE = frozenset(("default", "standard", "auto", "on_demand"))
-_TIER = re.compile(r"[\w.-]{1,40}")  # flags are joined by commas
+_NOT_RATED = Rated(NO_CHARGE, "", "")
+_WORD = re.compile(r"[\w.-]{1,40}")  # flags are joined by commas
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,10 @@ class Meter:
         source: UsageSource,
         error: str,
     ) -> AttemptRecord:
-        charge, price_source, price_version = self._charge(call, attempt, scan, usage, source)
+        metered = _metered(call, attempt, scan, usage, source)
+        rated = _NOT_RATED
+        if source is not UsageSource.NONE:
+            rated = rate(call.config.prices, metered, call.started_at_us)
         started, error = attempt.started, error or scan.error
         status = attempt.status
         answered = status is not None and status < _FIRST_ERROR and not error
@@ -79,12 +81,15 @@ class Meter:
             usage,
             source,
             scan.usage_raw.decode("utf-8", "replace"),
-            charge.nano,
-            charge.lines,
-            price_source,
-            price_version,
+            rated.charge.nano,
+            rated.charge.lines,
+            rated.source,
+            rated.version,
             error,
-            _flags(call, scan, answered=answered),
+            _flags(call, scan, metered, answered=answered),
+            scan.stated_nano,
+            rated.list_nano,
+            metered.parts,
         )
 
     async def unanswered(self, call: ActiveCall, attempt: Attempt, error: str) -> AttemptRecord:
@@ -122,31 +127,16 @@ class Meter:
         tokens = await self.tokenizer.count_prompt(text, facts, facts.model)
         return calibration(facts.model).input(tokens)
 
-    def _charge(
-        self, call: ActiveCall, attempt: Attempt, scan: Scan, usage: Usage, source: UsageSource
-    ) -> tuple[Charge, str, str]:
-        if source is UsageSource.NONE:
-            return _NO_CHARGE, "", ""
-        prices = call.config.prices
-        rates = prices.rates(price_query(attempt, scan.served_model, scan), call.started_at_us)
-        if rates is None and scan.served_model:
-            # Deployments serve under names that no list has: then by the name that was asked for.
-            rates = prices.rates(price_query(attempt, "", scan), call.started_at_us)
-        if rates is None:
-            return _NO_CHARGE, "unpriced", ""
-        return rates.charge(usage), rates.source, rates.version
-
 
 def _answered(attempt: Attempt) -> bool:
     return attempt.status is not None and attempt.status < _FIRST_ERROR
 
 
-def _flags(call: ActiveCall, scan: Scan, *, answered: bool) -> tuple[str, ...]:
+def _flags(call: ActiveCall, scan: Scan, metered: Metered, *, answered: bool) -> tuple[str, ...]:
     """What is odd about an answer; ``incomplete``: it ended well for HTTP, and not for its format."""
     flags = scan.flags
-    tier = scan.service_tier
-    if tier and tier not in _AT_LIST_PRICE and _TIER.fullmatch(tier):
-        flags = (*flags, TIER_FLAG + tier)
+    if metered.tier or metered.variants:
+        flags = (*flags, *price_flags(metered.tier, metered.variants))
     if scan.cut:
         return (*flags, "cut_at_cap" if call.paid_output is None else "cut_at_hold")
     if answered and not scan.finished:
@@ -154,16 +144,30 @@ def _flags(call: ActiveCall, scan: Scan, *, answered: bool) -> tuple[str, ...]:
     return flags
 
 
-def price_query(attempt: Attempt, served_model: str, scan: Scan) -> PriceQuery:
-    """The price is that of the model and tier that the answer names."""
+def _metered(
+    call: ActiveCall, attempt: Attempt, scan: Scan, usage: Usage, source: UsageSource
+) -> Metered:
+    """The price is that of the model, tier and variants that the answer names."""
     upstream = attempt.upstream
-    tier = scan.service_tier
-    return PriceQuery(
+    reported = source is UsageSource.PROVIDER
+    # An answer that broke off may not have said it yet: then what the request asked for.
+    variants = scan.variants or (() if reported else call.facts.variants)
+    return Metered(
         upstream.name,
         upstream.provider,
-        served_model or attempt.target.model,
-        (tier,) if tier else (),
+        attempt.target.model,
+        scan.served_model,
+        _word(scan.service_tier) if scan.service_tier else "",
+        (*filter(_word, variants), *upstream.variants) if variants else upstream.variants,
+        usage,
+        scan.parts if reported else (),
+        scan.stated_nano,
     )
+
+
+def _word(text: str) -> str:
+    """The text where it can be told in a flag, so that the row can be rated again; else nothing."""
+    return text if _WORD.fullmatch(text) else ""
 
 
 def failed_attempt(attempt: Attempt, error: str) -> AttemptRecord:

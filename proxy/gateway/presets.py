@@ -5,6 +5,7 @@ client leaves a stream: providers that go on generating and bill the whole answe
 end, so that the ledger has their count; the others stop, and are closed and counted.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -81,6 +82,17 @@ HOSTS: dict[str, str] = {
     "api.cohere.ai": "cohere",
 }
 
+# What an address says about prices: some providers ask more for work done in one region.
+REGIONS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"us\.api\.openai\.com"), "us"),
+    (re.compile(r"eu\.api\.openai\.com"), "eu"),
+    # Vertex: the bare host serves the global place, all others a region or several.
+    (
+        re.compile(r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.\w+\.rep\.googleapis\.com"),
+        "regional",
+    ),
+)
+
 # Any other server that speaks the format: no list prices, nothing assumed but the format.
 UNKNOWN = Preset("")
 
@@ -89,3 +101,8 @@ def preset_for(name: str | None, host: str, dialect: str = "openai") -> Preset:
     """The preset of an upstream: as configured, else by its host, else by its dialect."""
     own = dialect if dialect != "openai" else ""
     return PRESETS.get(name or HOSTS.get(host, own), UNKNOWN)
+
+
+def price_variants(host: str) -> tuple[str, ...]:
+    """The variants of prices (docs/prices.md) that an address stands for."""
+    return tuple(variant for pattern, variant in REGIONS if pattern.fullmatch(host.lower()))

@@ -196,7 +196,8 @@ def _bound(call: ActiveCall) -> _Bound:
 
 def _query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
     tier = (facts.service_tier,) if facts.service_tier else ()
-    return PriceQuery(upstream.name, upstream.provider, model, (*tier, *facts.variants))
+    variants = (*tier, *facts.variants, *upstream.variants)
+    return PriceQuery(upstream.name, upstream.provider, model, variants)
 
 
 def _shrink(call: ActiveCall, bound: _Bound, available_nano: int) -> None:

@@ -7,7 +7,7 @@ from msgspec import json
 
 from proxy.core.call import AttemptRecord, CallRecord, CapSource, Outcome
 from proxy.core.pricing import ChargeLine
-from proxy.core.usage import EMPTY, Usage, UsageSource
+from proxy.core.usage import EMPTY, Usage, UsagePart, UsageSource
 from proxy.store.schema import attempts, calls, rollups, rollups_by_principal
 
 Row = tuple[Any, ...]
@@ -23,6 +23,7 @@ PRINCIPAL_COUNTS = tuple(c.name for c in rollups_by_principal.columns if not c.p
 _json = json.Encoder().encode
 _usage = json.Decoder(Usage).decode
 _charge = json.Decoder(tuple[ChargeLine, ...]).decode
+_parts = json.Decoder(tuple[UsagePart, ...]).decode
 _tags = json.Decoder(dict[str, str]).decode
 
 _NO_ATTEMPT = AttemptRecord(0, "", "", 0, 0)
@@ -40,17 +41,18 @@ class Totals(NamedTuple):
     output_tokens: int
     reasoning_tokens: int
     cost_nano: int
+    stated_nano: int | None
+    list_nano: int | None
 
 
 def totals(record: CallRecord) -> Totals:
     """Sum the record up, once for all its rows."""
     attempts = record.attempts
-    if len(attempts) != 1:
-        usage, cost = record.usage, record.cost_nano
-    else:
-        usage, cost = attempts[0].usage, attempts[0].cost_nano
+    source = attempts[0] if len(attempts) == 1 else record
+    usage, cost = source.usage, source.cost_nano
+    stated, listed = source.stated_nano, source.list_nano
     if usage is EMPTY:
-        return Totals(0, 0, 0, 0, 0, cost)
+        return Totals(0, 0, 0, 0, 0, cost, stated, listed)
     cached = usage.cached_tokens
     written = usage.cache_write_tokens
     return Totals(
@@ -60,6 +62,8 @@ def totals(record: CallRecord) -> Totals:
         usage.output_tokens,
         usage.reasoning,
         cost,
+        stated,
+        listed,
     )
 
 
@@ -103,6 +107,8 @@ def call_row(record: CallRecord, model: str, sums: Totals) -> Row:
         record.first_byte_us,
         record.overhead_us,
         len(record.attempts),
+        sums.stated_nano,
+        sums.list_nano,
     )
 
 
@@ -130,6 +136,9 @@ def attempt_row(call: CallRecord, attempt: AttemptRecord) -> Row:
         attempt.price_version,
         attempt.error,
         ",".join(attempt.flags),
+        attempt.stated_nano,
+        attempt.list_nano,
+        _json(attempt.parts).decode() if attempt.parts else "",
     )
 
 
@@ -216,7 +225,7 @@ def tags_from(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _attempt_from(row: Fields) -> AttemptRecord:
-    usage, charge, flags = row["usage"], row["charge"], row["flags"]
+    usage, charge, flags, parts = row["usage"], row["charge"], row["flags"], row["parts"]
     return AttemptRecord(
         number=row["number"],
         upstream=row["upstream"],
@@ -236,4 +245,7 @@ def _attempt_from(row: Fields) -> AttemptRecord:
         price_version=row["price_version"],
         error=row["error"],
         flags=tuple(flags.split(",")) if flags else (),
+        stated_nano=row["stated_nano"],
+        list_nano=row["list_nano"],
+        parts=_parts(parts) if parts else (),
     )

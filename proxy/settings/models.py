@@ -128,6 +128,7 @@ class UpstreamSettings(Section):
     base_url: BaseUrl
     api_key: MaybeSecret = Field(default=None, repr=False)
     price_provider: MaybeText = None
+    price_variants: list[Text] = Field(default=[])
     headers: dict[HeaderName, HeaderValue] = Field(default={}, repr=False)
     client: Literal["http1", "httpx"] = "http1"
     connect_timeout_s: Seconds = 5

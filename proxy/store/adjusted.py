@@ -5,10 +5,10 @@ An adjusting entry never edits the row it corrects; whoever adds calls up adds t
 
 from sqlalchemy import BigInteger, ColumnElement, cast, exists, func, select
 
+from proxy.core.rating import UNPRICED
 from proxy.store.schema import adjustments, attempts, calls
 
 REPRICE = "reprice"  # the reason of an adjustment: the call was rated anew
-UNPRICED = "unpriced"
 
 
 def adjusted() -> ColumnElement[int]:

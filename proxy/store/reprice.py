@@ -14,15 +14,16 @@ import msgspec
 import orjson
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
-from proxy.core.pricing import TIER_FLAG, Charge, PriceBook, PriceQuery, Rates
-from proxy.core.usage import EMPTY, Usage, UsageSource
-from proxy.store.adjusted import REPRICE, UNPRICED, adjusted
+from proxy.core.pricing import Charge, PriceBook
+from proxy.core.rating import STATED, UNPRICED, Metered, from_flags, rate
+from proxy.core.usage import EMPTY, Usage, UsagePart, UsageSource
+from proxy.store.adjusted import REPRICE, adjusted
 from proxy.store.call_filter import CallFilter
 from proxy.store.schema import adjustments, attempts, calls
 
-STATED = "provider"  # the price source of a charge that the provider stated himself
 _RATED = frozenset((str(UsageSource.PROVIDER), str(UsageSource.COUNTED)))
 _usage = msgspec.json.Decoder(Usage)
+_parts = msgspec.json.Decoder(tuple[UsagePart, ...])
 
 Adjusted = tuple[
     int, int
@@ -171,38 +172,39 @@ class Rater:
             return None
         if attempt.usage_source not in _RATED:
             return None  # not metered, or not answered: there is nothing to rate
-        rates = self._rates(attempt, call.started_at_us)
-        if rates is None:
+        rated = rate(self.prices, self._metered(attempt), call.started_at_us)
+        if rated.source == UNPRICED:
             tally.left[LeftAlone.NO_PRICE] += 1
             return None
-        charge = rates.charge(_usage.decode(attempt.usage) if attempt.usage else EMPTY)
-        amount = charge.nano - attempt.cost_nano - (seen[0] if seen else 0)
+        amount = rated.charge.nano - attempt.cost_nano - (seen[0] if seen else 0)
         if not amount and (seen or attempt.price_source != UNPRICED):
+            if rated.source == STATED:
+                tally.left[LeftAlone.STATED] += 1
             return None
-        return Entry(attempt.number, amount, rates.source, rates.version, _lines(charge))
+        return Entry(attempt.number, amount, rated.source, rated.version, _lines(rated.charge))
 
-    def _rates(self, attempt: Row[Any], at_us: int) -> Rates | None:
-        upstream = attempt.upstream
-        provider = self.providers.get(upstream, upstream)
-        tiers = tuple(
-            flag.removeprefix(TIER_FLAG)
-            for flag in attempt.flags.split(",")
-            if flag.startswith(TIER_FLAG)
+    def _metered(self, attempt: Row[Any]) -> Metered:
+        tier, variants = from_flags(attempt.flags.split(","))
+        stated = attempt.stated_nano
+        if stated is None and attempt.price_source == STATED:
+            stated = attempt.cost_nano
+        return Metered(
+            upstream=attempt.upstream,
+            provider=self.providers.get(attempt.upstream, attempt.upstream),
+            model=attempt.model,
+            model_served=attempt.model_served,
+            tier=tier,
+            variants=variants,
+            usage=_usage.decode(attempt.usage) if attempt.usage else EMPTY,
+            parts=_parts.decode(attempt.parts) if attempt.parts else (),
+            stated_nano=stated,
         )
-        rates = None
-        if attempt.model_served:
-            query = PriceQuery(upstream, provider, attempt.model_served, tiers)
-            rates = self.prices.rates(query, at_us)
-        if rates is None:
-            query = PriceQuery(upstream, provider, attempt.model, tiers)
-            rates = self.prices.rates(query, at_us)
-        return rates
 
 
 def _left_alone(call: Row[Any], attempt: Row[Any]) -> LeftAlone | None:
     if call.outcome == "lost" or attempt.usage_source == UsageSource.ESTIMATED:
         return LeftAlone.ESTIMATED
-    return LeftAlone.STATED if attempt.price_source == STATED else None
+    return None
 
 
 def _lines(charge: Charge) -> str:
@@ -223,7 +225,7 @@ _ATTEMPT_COLUMNS = [
     attempts.c[name]
     for name in (
         "call_id", "number", "upstream", "model", "model_served", "usage", "usage_source",
-        "cost_nano", "price_source", "flags",
+        "cost_nano", "price_source", "flags", "stated_nano", "parts",
     )
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from proxy.core.money import usd
-from proxy.core.present import CallRow, iso, milliseconds
+from proxy.core.present import CallRow, iso, maybe_usd, milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,15 @@ class ChargeRow:
     quantity: int
     price_nano_usd: str  # exact decimal, in nano-dollars
     model: str = ""  # whose price it is, where an answer is billed in parts
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """A part of an attempt's usage that is billed at a model's own price."""
+
+    model: str  # "": the answer's
+    usage: dict[str, int]
+    service_tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,9 @@ class AttemptRow:
     price_version: str
     error: str
     flags: list[str]
+    stated_usd: str | None  # what the provider stated, whatever was charged
+    list_usd: str | None  # what it costs at the list price, where there is one
+    parts: list[PartRow]  # of the usage, where it is billed at several models' prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,8 @@ def call_row(row: RowMapping) -> CallRow:
         held_usd=usd(row["held_nano"]),
         price_source=row["price_source"],
         price_version=row["price_version"],
+        stated_usd=maybe_usd(row["stated_nano"]),
+        list_usd=maybe_usd(row["list_nano"]),
         duration_ms=row["duration_us"] / 1000,
         time_to_first_byte_ms=milliseconds(row["first_byte_us"]),
         overhead_ms=row["overhead_us"] / 1000,
@@ -128,6 +142,9 @@ def attempt_row(row: RowMapping) -> AttemptRow:
         price_version=row["price_version"],
         error=row["error"],
         flags=[flag for flag in row["flags"].split(",") if flag],
+        stated_usd=maybe_usd(row["stated_nano"]),
+        list_usd=maybe_usd(row["list_nano"]),
+        parts=[PartRow(**part) for part in json.loads(row["parts"] or "[]")],
     )
 
 

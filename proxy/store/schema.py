@@ -185,6 +185,9 @@ calls = Table(
     Column("first_byte_us", BigInteger),
     _count("overhead_us"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    # For audit, beside what was charged: sums over the attempts that have one.
+    Column("stated_nano", BigInteger),
+    Column("list_nano", BigInteger),
     Index(None, "team", "started_at_us"),
     Index(None, "started_at_us"),
     postgresql_partition_by="RANGE (started_at_us)",
@@ -213,6 +216,9 @@ attempts = Table(
     _text("price_version"),
     _text("error"),
     _text("flags"),  # comma-separated
+    Column("stated_nano", BigInteger),  # what the provider stated
+    Column("list_nano", BigInteger),  # what it costs at the list price
+    _text("parts"),  # JSON, where the usage is billed at several models' prices
     postgresql_partition_by="RANGE (started_at_us)",
 )
 

@@ -71,7 +71,7 @@ def due(call: CallRecord, book: dict[str, Rule]) -> int:
     """What the call is to cost, worked out anew: with fractions, and rounded by Python."""
     [attempt] = call.attempts
     rule = book.get(attempt.model_served)
-    if rule is None or attempt.price_source == "provider":
+    if rule is None:
         return attempt.cost_nano
     if attempt.usage_source not in (UsageSource.PROVIDER, UsageSource.COUNTED):
         return attempt.cost_nano

@@ -99,8 +99,8 @@ async def test_one_call_comes_with_its_attempts_and_charge_lines(database: Datab
         None,
     )
     assert [asdict(line) for line in second.charge] == [
-        {"what": "input", "quantity": 1000, "price_nano_usd": "250"},
-        {"what": "output", "quantity": 70, "price_nano_usd": "2000"},
+        {"what": "input", "quantity": 1000, "price_nano_usd": "250", "model": ""},
+        {"what": "output", "quantity": 70, "price_nano_usd": "2000", "model": ""},
     ]
     assert second.flags == ["cut_at_cap", "usage_inconsistent"]
     assert second.usage["cached_input"] == 200

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from proxy.core.errors import Refusal
 from proxy.core.usage import EMPTY, Usage
+from proxy.core.usage import UsagePart as UsagePart  # noqa: PLC0414 - handed on to dialects
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -75,14 +76,6 @@ class Patch(Struct, frozen=True):
     output_cap: int | None = None
     cap_parameter: str = ""  # where to write it
     include_usage: bool = False
-
-
-class UsagePart(Struct, frozen=True):
-    """A part of an answer's usage that is billed at a model's own price."""
-
-    model: str  # "": the answer's
-    usage: Usage
-    service_tier: str = ""
 
 
 class Scan(Struct):

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from proxy.gateway.dialects.base import Scan
+from proxy.gateway.dialects.stated import says_something, search_context, stated_nano
 from proxy.gateway.dialects.usage import Json, find_usage, read_usage
 
 _NO_WORD = re.compile(r"[^a-z0-9_.-]+")
@@ -46,6 +47,10 @@ def note_usage(scan: Scan, document: Json) -> bool:
     reading = read_usage(raw)
     scan.usage = reading.usage
     scan.usage_raw = orjson.dumps(raw)
+    if says_something(raw):
+        scan.stated_nano = stated_nano(raw)
+        if (size := search_context(raw)) and size not in scan.variants:
+            scan.variants = (*scan.variants, size)
     for flag in reading.flags:
         note_flag(scan, flag)
     return True

@@ -57,7 +57,11 @@ _COMPLETION_DETAILS: Final = {
     "audio_tokens": "audio",
     "image_tokens": "image",
 }
-_TOOLS: Final = {"web_search_requests": "searches"}
+_TOOLS: Final = {
+    "web_search_requests": "searches",
+    "web_search_calls": "searches",  # xAI
+    "x_search_calls": "x_searches",  # xAI
+}
 
 Json = dict[str, Any]
 
@@ -244,9 +248,11 @@ class _Figures:
         self.audio_output = outer.get("audio", 0)
         self.image_output = outer.get("image", 0)
         self.searches = beside.get("searches", 0)
-        tools = self._object(raw, "server_tool_use_details", "server_tool_use")
+        tools = self._object(
+            raw, "server_tool_use_details", "server_tool_use", "server_side_tool_usage_details"
+        )
         if tools:
-            self.searches = self.counts(tools, _TOOLS).get("searches") or self.searches
+            self.searches = sum(self.counts(tools, _TOOLS).values()) or self.searches
 
     def counts(self, raw: Json, names: dict[str, str]) -> dict[str, int]:
         """The counts that the object has, by our names for them."""
