@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 
 from proxy.core.budgets import Scope
 from proxy.core.call import Outcome
-from proxy.core.usage import UsageSource
+from proxy.core.usage import Usage, UsagePart, UsageSource
 from proxy.store.call_filter import CallFilter
 from proxy.store.records import Records
 from proxy.store.reports import Reports, SpendQuery, read_groups
@@ -133,7 +133,6 @@ async def test_a_call_that_turns_out_free_is_unpriced_no_more(home: Home, ledger
 @pytest.mark.parametrize(
     ("fields", "left"),
     [
-        ({"price_source": "provider"}, {LeftAlone.STATED: 1}),
         ({"usage_source": UsageSource.ESTIMATED}, {LeftAlone.ESTIMATED: 1}),
         ({"usage_source": UsageSource.NONE, "price_source": ""}, {}),
     ],
@@ -141,12 +140,49 @@ async def test_a_call_that_turns_out_free_is_unpriced_no_more(home: Home, ledger
 async def test_what_nobody_can_rate_is_left_alone(
     home: Home, ledger: Any, fields: dict[str, Any], left: dict[LeftAlone, int]
 ) -> None:
-    """A cost that the provider stated, an estimate, an answer that was not metered."""
+    """An estimate, an answer that was not metered."""
     await settle(ledger, [answered(55, **fields)])
 
     run = await reprice(home.database(), DEARER)
 
     assert (run.tally.total.changed, run.tally.left) == (0, left)
+
+
+@pytest.mark.parametrize("stated", [{"stated_nano": 55}, {}])
+async def test_what_the_provider_stated_is_charged_unless_a_contract_says_otherwise(
+    home: Home, ledger: Any, stated: dict[str, int]
+) -> None:
+    """As on the data path: a contract goes before it, and when it is gone the statement counts again."""
+    database = home.database()
+    await settle(ledger, [answered(55, price_source="provider", **stated)])
+
+    unchanged = await reprice(database, prices())
+    contract = await reprice(database, ONE_AND_TWO)
+    back = await reprice(database, prices())
+
+    assert (unchanged.tally.total.changed, unchanged.tally.left) == (0, {LeftAlone.STATED: 1})
+    assert contract.tally.total.difference_nano == 1_200_000 - 55
+    assert back.tally.total.difference_nano == 55 - 1_200_000
+    assert await ledger.verify() == []
+
+
+async def test_an_answer_in_parts_is_rated_part_by_part(home: Home, ledger: Any) -> None:
+    """Each by its own model's price, and by the variants that its row names."""
+    parts = (UsagePart("", Usage(input=600)), UsagePart("opus", Usage(input=400)))
+    call = answered(0, usage=Usage(input=1_000), parts=parts, flags=("variant=us",))
+    await settle(ledger, [call])
+    book = _Recorded(prices(opus=("5", "9"), any=("1", "2")))
+
+    await reprice(home.database(), book)  # type: ignore[arg-type]
+
+    shown = await ledger.call(call.id)
+    assert shown.attempts[0].parts == parts
+    assert shown.adjusted_nano == 600 * 1_000 + 400 * 5_000
+    served = call.attempts[0].model_served
+    assert {(model, variants) for _, _, model, variants in book.asked} == {
+        (served, ("us",)),
+        ("opus", ("us",)),
+    }
 
 
 async def test_a_lost_call_is_left_alone(home: Home, ledger: Any) -> None:
@@ -183,6 +219,10 @@ class _Recorded:
         """As the book says."""
         self.asked.append(tuple(query))
         return self._book.rates(query, at_us)
+
+    def listed(self, query: Any, at_us: int) -> Any:
+        """As the book says."""
+        return self._book.listed(query, at_us)
 
 
 async def test_a_filter_limits_what_is_rated(home: Home, ledger: Any) -> None:

@@ -67,9 +67,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def due(call: CallRecord, book: dict[str, Rule]) -> int:
-    """What the call is to cost, worked out anew: with fractions, and rounded by Python."""
+def due(call: CallRecord, first: dict[str, Rule], second: dict[str, Rule]) -> int:
+    """What the call is to cost, worked out anew: with fractions, and rounded by Python.
+
+    A call keeps a price that it once had; but where the provider stated the cost and no contract
+    says otherwise any more, that counts again.
+    """
     [attempt] = call.attempts
+    book = second if attempt.price_source == "provider" else first | second
     rule = book.get(attempt.model_served)
     if rule is None:
         return attempt.cost_nano
@@ -100,7 +105,7 @@ def test_a_reprice_is_exact_and_is_done_once(
 
         shown = [await ledger.call(call.id) for call in calls]
         now = [call.cost_nano + call.adjusted_nano for call in shown if call]
-        expected = [due(call, first | second) for call in calls]
+        expected = [due(call, first, second) for call in calls]
         assert expected == now
         total = run.tally.total
         assert sum(expected) == total.before_nano + total.difference_nano
