@@ -150,7 +150,7 @@ async def test_what_nobody_can_rate_is_left_alone(
 
 @pytest.mark.parametrize("stated", [{"stated_nano": 55}, {}])
 async def test_what_the_provider_stated_is_charged_unless_a_contract_says_otherwise(
-    home: Home, ledger: Any, stated: dict[str, int]
+    home: Home, ledger: Any, stated: dict[str, Any]
 ) -> None:
     """As on the data path: a contract goes before it, and when it is gone the statement counts again."""
     database = home.database()
