@@ -1,5 +1,6 @@
 """From settings to the data path's own configuration, with a client for each upstream."""
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from proxy.gateway.router import Router, Rule, Target
 from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import Headers, Timeouts
 from proxy.settings import ModelRule, Settings, UpstreamSettings
+
+_VERSION = re.compile(r"(/v\d\w*)/?$")
+_GEMINI_VERSION = "/v1beta"
 
 Made = tuple[UpstreamSettings, Upstream]  # an upstream beside what it was made from
 
@@ -60,16 +64,17 @@ def _explained(name: str, wanted: UpstreamSettings) -> Upstream:
 def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
     base = urlsplit(wanted.base_url)
     preset = preset_for(wanted.preset, base.hostname or "", wanted.dialect)
-    prefix = preset.openai_prefix
+    base_url, prefix = _address(wanted, preset)
     beside = prefix and not base.path.rstrip("/").endswith(prefix)
-    header = _credential_header(preset, wanted)
+    family = _family(wanted, preset)
+    header = _credential_header(preset, family)
     openai_header = BEARER if header != "api-key" else header
     include_usage = preset.include_usage if wanted.include_usage is None else wanted.include_usage
     leave = wanted.on_client_leave
     return Upstream(
         name=name,
         client=build_client(
-            wanted.base_url,
+            base_url,
             client=wanted.client,
             timeouts=Timeouts(
                 connect=wanted.connect_timeout_s,
@@ -82,7 +87,7 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
             verify_tls=wanted.verify_tls,
             ca_file=wanted.ca_file,
         ),
-        dialect=wanted.dialect,
+        dialect=family,
         provider=wanted.price_provider or preset.provider,
         host=base.hostname or "",
         variants=(*price_variants(base.hostname or ""), *wanted.price_variants),
@@ -99,10 +104,31 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
     )
 
 
-def _credential_header(preset: Preset, wanted: UpstreamSettings) -> str:
+def _family(wanted: UpstreamSettings, preset: Preset) -> str:
+    """Whose paths the upstream understands."""
+    own = wanted.dialect != "openai"
+    return (preset.family if own else "") or wanted.dialect
+
+
+def _address(wanted: UpstreamSettings, preset: Preset) -> tuple[str, str]:
+    """The base URL as a client of it needs it, and what stands before an OpenAI path there.
+
+    Of Gemini's, the version at the end is only for OpenAI's paths: its own ones bring theirs, which
+    does not even come first in the paths of uploads.
+    """
+    if wanted.dialect != "gemini":
+        return wanted.base_url, preset.openai_prefix
+    version = _VERSION.search(wanted.base_url)
+    bare = wanted.base_url[: version.start()] if version else wanted.base_url
+    if not preset.openai_prefix:
+        return bare, ""
+    return bare, (version[1] if version else _GEMINI_VERSION) + preset.openai_prefix
+
+
+def _credential_header(preset: Preset, family: str) -> str:
     if preset.credential_header != BEARER:
         return preset.credential_header
-    return HEADERS.get(wanted.dialect, BEARER)
+    return HEADERS.get(family, BEARER)
 
 
 def _credential(header: str, wanted: UpstreamSettings) -> Headers:

@@ -177,7 +177,7 @@ def _credential(upstream: UpstreamSettings) -> dict[str, str]:
     match upstream.dialect:
         case "anthropic":
             return {**headers, "x-api-key": upstream.api_key, "anthropic-version": "2023-06-01"}
-        case "gemini":
+        case "gemini" if "aiplatform" not in upstream.base_url and upstream.preset != "vertex":
             return {**headers, "x-goog-api-key": upstream.api_key}
         case _:
             name = {"azure": "api-key"}.get(upstream.preset or "")

@@ -16,7 +16,7 @@ _KEY_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
 # AWS signs with a secret that we do not have, and names the key that it belongs to.
 _SIGNED = re.compile(rb"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
 _QUERY_KEY = re.compile(rb"(?:^|(?<=&))key=([^&]*)&?")
-_QUERY_FAMILY = "gemini"
+_QUERY_FAMILIES: Final = frozenset(("gemini", "vertex"))
 
 
 def shown_by(inbound: Inbound, family: str) -> str:
@@ -34,14 +34,14 @@ def shown_by(inbound: Inbound, family: str) -> str:
             return values[header].strip().decode("latin-1")
     if signed := _SIGNED.match(written):
         return signed[1].decode("latin-1")
-    if family == _QUERY_FAMILY and (found := _QUERY_KEY.search(inbound.query)):
+    if family in _QUERY_FAMILIES and (found := _QUERY_KEY.search(inbound.query)):
         return unquote_plus(found[1].decode("latin-1"))
     return ""
 
 
 def without_key(query: bytes, family: str) -> bytes:
     """A query without the client's credential."""
-    if family != _QUERY_FAMILY or b"key=" not in query:
+    if family not in _QUERY_FAMILIES or b"key=" not in query:
         return query
     return _QUERY_KEY.sub(b"", query).removesuffix(b"&")
 

@@ -21,6 +21,8 @@ _SEPARATORS = re.compile(r"[/\\]+")
 _IGNORED: Final = "".join(map(chr, range(0x21)))  # white space and control characters
 _MOST_ESCAPED = 3  # a path may be unescaped by each server that it passes
 _PART = re.compile(r"\{(\w+)\}")
+# What a part in braces may be; a model may be one of AWS's resource names, whose slash some leave as it is.
+_ANY: Final = {False: "[^/]+?", True: "arn(?::|%3A)[^/]+/[^/]+?|[^/]+?"}
 
 # Endpoints of OpenAI's API, as the bounded label of what is only passed through.
 _KNOWN = frozenset(
@@ -149,7 +151,7 @@ def _endpoint(family: Family, path: str) -> str:
 def _compiled(route: Route) -> tuple[Route, dict[int, re.Pattern[str]]]:
     """A route with its pattern, as it is written and in any letters."""
     text = re.escape(route.path).replace(r"\{", "{").replace(r"\}", "}")
-    text = _PART.sub(lambda part: f"(?P<{part[1]}>[^/]+?)", text)
+    text = _PART.sub(lambda part: f"(?P<{part[1]}>{_ANY[part[1] == 'model']})", text)
     return route, {flags: re.compile(text, flags) for flags in (0, re.IGNORECASE)}
 
 

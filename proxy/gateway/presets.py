@@ -21,6 +21,7 @@ class Preset:
     # What stands before an OpenAI path at its bare host, or after its own API's prefix.
     openai_prefix: str = ""
     also: tuple[str, ...] = ()  # whose API it speaks too, at the same place as OpenAI's
+    family: str = ""  # whose paths it understands, where that is not its dialect's name
 
 
 _SELF_HOSTED = Preset("", cap_parameter="max_tokens")
@@ -40,6 +41,7 @@ PRESETS: dict[str, Preset] = {
     "cerebras": Preset("cerebras"),
     "cohere": Preset("cohere", cap_parameter="max_tokens", openai_prefix="/compatibility/v1"),
     "gemini": Preset("google", cap_parameter="max_tokens", drain=True, openai_prefix="/openai"),
+    "vertex": Preset("google", cap_parameter="max_tokens", drain=True, family="vertex"),
     "dashscope": Preset("alibaba", cap_parameter="max_tokens", drain=True),
     "ark": Preset("ark", cap_parameter="max_tokens"),
     "qianfan": Preset("qianfan", cap_parameter="max_tokens"),
@@ -93,6 +95,13 @@ REGIONS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
+# The same for providers whose hosts differ by region or customer.
+DOMAINS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?:.+-)?aiplatform(?:\..+)?\.googleapis\.com"), "vertex"),
+    (re.compile(r".+\.(?:openai|services\.ai|cognitiveservices)\.azure\.com"), "azure"),
+    (re.compile(r"bedrock-runtime(?:-fips)?\..+\.amazonaws\.com(?:\.cn)?"), "bedrock"),
+)
+
 # Any other server that speaks the format: no list prices, nothing assumed but the format.
 UNKNOWN = Preset("")
 
@@ -100,7 +109,8 @@ UNKNOWN = Preset("")
 def preset_for(name: str | None, host: str, dialect: str = "openai") -> Preset:
     """The preset of an upstream: as configured, else by its host, else by its dialect."""
     own = dialect if dialect != "openai" else ""
-    return PRESETS.get(name or HOSTS.get(host, own), UNKNOWN)
+    known = next((preset for host_of, preset in DOMAINS if host_of.fullmatch(host)), own)
+    return PRESETS.get(name or HOSTS.get(host, known), UNKNOWN)
 
 
 def price_variants(host: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from proxy.settings.suggest import closest
 
 PRESETS = (
     "openai", "azure", "mistral", "deepseek", "groq", "xai", "openrouter", "together", "fireworks",
-    "perplexity", "cerebras", "cohere", "gemini", "dashscope", "ark", "qianfan", "hunyuan",
+    "perplexity", "cerebras", "cohere", "gemini", "vertex", "dashscope", "ark", "qianfan", "hunyuan",
     "moonshot", "zai", "minimax", "tgi", "vllm", "ollama", "lmstudio", "mlx", "llamacpp", "sglang",
     "tensorrt", "triton", "bedrock", "anthropic",
 )  # fmt: skip

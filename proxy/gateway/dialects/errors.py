@@ -56,6 +56,19 @@ def ollama_error(refusal: Refusal) -> bytes:
     return orjson.dumps({"error": refusal.message, "code": refusal.code})
 
 
+_GOOGLE_STATUS: Final = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_ERROR_INFO: Final = "type.googleapis.com/google.rpc.ErrorInfo"
+
+
 def openai_error(refusal: Refusal) -> bytes:
     """A refusal in OpenAI's shape."""
     return orjson.dumps(
@@ -65,6 +78,20 @@ def openai_error(refusal: Refusal) -> bytes:
                 "type": refusal.type,
                 "param": refusal.param,
                 "code": refusal.code,
+            }
+        }
+    )
+
+
+def google_error(refusal: Refusal) -> bytes:
+    """A refusal in Google's shape; its own code is the ``reason`` of the details."""
+    return orjson.dumps(
+        {
+            "error": {
+                "code": refusal.status,
+                "message": refusal.message,
+                "status": _GOOGLE_STATUS.get(refusal.status, "INVALID_ARGUMENT"),
+                "details": [{"@type": _ERROR_INFO, "reason": refusal.code, "domain": "farebox"}],
             }
         }
     )

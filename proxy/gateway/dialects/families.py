@@ -3,11 +3,13 @@
 from typing import Final, NamedTuple
 
 from proxy.gateway.dialects.base import Dialect
-from proxy.gateway.dialects.errors import anthropic_error, openai_error
+from proxy.gateway.dialects.errors import anthropic_error, google_error, openai_error
 from proxy.gateway.dialects.unmetered import Unmetered
 
 _OPENAI: Final = Unmetered("openai", openai_error)
 _ANTHROPIC: Final = Unmetered("anthropic", anthropic_error)
+_GEMINI: Final = Unmetered("gemini", google_error)
+_VERTEX: Final = Unmetered("vertex", google_error)
 
 
 class Family(NamedTuple):
@@ -24,5 +26,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("/openai/", _OPENAI, ""),  # Azure
     Family("/v1/messages/", _ANTHROPIC, "/v1"),  # its batches
     Family("/v1/", _ANTHROPIC, "/v1", header=b"anthropic-version"),
+    Family("/v1/projects/", _VERTEX, ""),
+    Family("/v1/publishers/", _VERTEX, ""),
+    Family("/v1beta1/", _VERTEX, ""),
+    Family("/v1beta/", _GEMINI, ""),
+    Family("/v1alpha/", _GEMINI, ""),
+    Family("/upload/", _GEMINI, ""),
+    Family("/download/", _GEMINI, ""),
+    Family("/v1/", _GEMINI, "", header=b"x-goog-api-key"),
     Family("/v1/", _OPENAI, "/v1"),
 )
