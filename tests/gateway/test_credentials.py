@@ -1,9 +1,11 @@
 """Where a client shows its key, and what of it goes upstream."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from proxy.gateway.credentials import credential, shown_by, without_key
-from proxy.gateway.inbound import Inbound, Message
+from proxy.gateway.inbound import EXCHANGE, Head, Inbound, Message
 
 
 async def _nothing() -> Message:
@@ -11,15 +13,8 @@ async def _nothing() -> Message:
 
 
 def inbound(*headers: tuple[bytes, bytes], query: bytes = b"") -> Inbound:
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/x",
-        "raw_path": b"/v1/x",
-        "query_string": query,
-        "headers": list(headers),
-    }
-    return Inbound(scope, _nothing)
+    exchange = SimpleNamespace(head=Head("POST", b"/v1/x", query, list(headers)), declared=b"")
+    return Inbound({EXCHANGE: exchange}, _nothing)
 
 
 SIGNED = (

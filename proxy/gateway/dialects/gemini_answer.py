@@ -130,6 +130,7 @@ class GeminiAnswer:
         scan = self.scan
         scan.usage = reading.usage
         scan.usage_raw = orjson.dumps(raw)
+        scan.lacks_input = not reading.usage.input_tokens  # it was seen so, with a file's address
         for flag in reading.flags:
             note_flag(scan, flag)
         tier = member(raw, "serviceTier", "service_tier")
