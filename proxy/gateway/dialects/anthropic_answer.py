@@ -103,9 +103,9 @@ class MessageReader:
         """The block's end, and the message's: stopped at its limit."""
         crossing: Json = parse(payload(frame)) or {}
         index = crossing.get("index", 0)
-        usage = {name: self._raw[name] for name in _INPUTS if name in self._raw}
+        usage: Json = {name: self._raw[name] for name in _INPUTS if name in self._raw}
         delta = {"stop_reason": "max_tokens", "stop_sequence": None}
-        counted = {**usage, "output_tokens": output_tokens}
+        counted: Json = usage | {"output_tokens": output_tokens}
         events: tuple[Json, ...] = (
             {"type": "content_block_stop", "index": index},
             {"type": "message_delta", "delta": delta, "usage": counted},

@@ -3,13 +3,33 @@
 from typing import Final, NamedTuple
 
 from proxy.gateway.dialects.base import Dialect
-from proxy.gateway.dialects.errors import anthropic_error, google_error, openai_error
+from proxy.gateway.dialects.errors import (
+    anthropic_error,
+    cohere_error,
+    google_error,
+    ollama_error,
+    openai_error,
+)
 from proxy.gateway.dialects.unmetered import Unmetered
 
 _OPENAI: Final = Unmetered("openai", openai_error)
 _ANTHROPIC: Final = Unmetered("anthropic", anthropic_error)
 _GEMINI: Final = Unmetered("gemini", google_error)
 _VERTEX: Final = Unmetered("vertex", google_error)
+_COHERE: Final = Unmetered("cohere", cohere_error)
+_OLLAMA: Final = Unmetered("ollama", ollama_error)
+# What Cohere's older API has beside OpenAI's, under the same prefix.
+_COHERE_V1: Final = (
+    "check-api-key",
+    "classify",
+    "connectors",
+    "datasets",
+    "detokenize",
+    "embed-jobs",
+    "finetuning",
+    "summarize",
+    "tokenize",
+)
 
 
 class Family(NamedTuple):
@@ -34,5 +54,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("/upload/", _GEMINI, ""),
     Family("/download/", _GEMINI, ""),
     Family("/v1/", _GEMINI, "", header=b"x-goog-api-key"),
+    Family("/v2/", _COHERE, ""),
+    *(Family(f"/v1/{first}", _COHERE, "") for first in _COHERE_V1),
+    Family("/api/", _OLLAMA, ""),
     Family("/v1/", _OPENAI, "/v1"),
 )

@@ -2,7 +2,14 @@
 
 from typing import Final
 
-from proxy.gateway.dialects import anthropic, gemini, gemini_interactions, openai_chat
+from proxy.gateway.dialects import (
+    anthropic,
+    cohere,
+    gemini,
+    gemini_interactions,
+    ollama,
+    openai_chat,
+)
 from proxy.gateway.dialects.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -10,4 +17,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *anthropic.ROUTES,
     *gemini.ROUTES,
     *gemini_interactions.ROUTES,
+    *cohere.ROUTES,
+    *ollama.ROUTES,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from proxy.core.estimate import input_bound
 from proxy.core.usage import BUCKETS
 from proxy.gateway.dialects.anthropic import AnthropicMessages
 from proxy.gateway.dialects.base import NOWHERE, Patch
@@ -105,8 +106,6 @@ def test_errors_are_noted(recorded: list[Exchange]) -> None:
 
 def test_no_recorded_request_had_more_input_than_is_held_for(recorded: list[Exchange]) -> None:
     """Or it is known as unbounded, with the reason."""
-    from proxy.core.estimate import input_bound  # noqa: PLC0415
-
     bounded = 0
     for exchange in recorded:
         if exchange["request_json"] is None:
