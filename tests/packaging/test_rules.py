@@ -89,6 +89,8 @@ def refused(reason: str, values: str) -> Series:
 
 UNPRICED = f"farebox_unpriced_calls_total{{{CALL}}}"
 SPOOL = 'farebox_spool_rows{instance="a:8080",job="farebox"}'
+UNWRITTEN = 'farebox_ledger_unwritten{instance="a:8080",job="farebox"}'
+TROUBLES = 'farebox_ledger_troubles_total{instance="a:8080",job="farebox",'
 OVERFLOW = 'farebox_label_overflow_total{instance="a:8080",job="farebox"}'
 DURATION = "farebox_call_duration_seconds"
 FIRST_BYTE = "farebox_time_to_first_byte_seconds"
@@ -142,6 +144,10 @@ CASES = [
     Case("FareboxSpoolGrowing", "empty now and then", {SPOOL: "5 0 5 0 5 0 5 0 5 0 5 0 5 0"}, "11m", False),
     Case("FareboxSpoolWaiting", "never empty", {SPOOL: "5x60"}, "30m", True, 'instance="a:8080"'),
     Case("FareboxSpoolWaiting", "empty", {SPOOL: "5x10 0 5x60"}, "20m", False),
+    Case("FareboxLedgerUnwritten", "one", {UNWRITTEN: "0x5 1x60"}, "10m", True, 'instance="a:8080"'),
+    Case("FareboxLedgerUnwritten", "none any more", {UNWRITTEN: "0 1 0x60"}, "10m", False),
+    Case("FareboxSettlementSetAside", "one", {TROUBLES + 'kind="set_aside"}': "0x5 1x60"}, "10m", True, 'instance="a:8080"'),
+    Case("FareboxSettlementSetAside", "another trouble", {TROUBLES + 'kind="away"}': "0x5 1x60"}, "10m", False),
     Case("FareboxLedgerSlow", "half a second", slow(COMMIT, "", "0.25", "0.5"), "20m", True),
     Case("FareboxLedgerSlow", "10 ms", slow(COMMIT, "", "0.005", "0.01"), "20m", False),
     Case("FareboxPromptsDoubled", "three times", lengths("input", 1000, 3000), "178h", True, 'team="search"', "1h"),

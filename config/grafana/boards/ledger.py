@@ -53,7 +53,8 @@ def board() -> str:
                 Figure("Commit time", "s", "One transaction of a ledger's writer.", percentiles("farebox_ledger_commit_seconds", "")),
                 Figure("Operations per commit", "short", "Holds and settlements that one transaction carried.", percentiles("farebox_ledger_batch_size", "")),
                 Figure("Commits", "cps", "Transactions per second, over all replicas.", (Query(rate("farebox_ledger_commit_seconds_count", "", ""), "commits"),)),
-                Figure("Waiting in the spool", "short", "Settlements that wait for the database to answer.", (Query("sum by (instance) (farebox_spool_rows)", "{{instance}}"),)),
+                Figure("Waiting in the spool", "short", "Settlements that wait for the database to answer.", (Query("sum by (instance) (farebox_spool_rows)", "{{instance}}"), Query("sum by (instance) (farebox_ledger_unwritten)", "{{instance}}: neither there nor in the database"))),
+                Figure("Trouble with the database", "cps", "away: it did not answer. retried: it asked for a transaction again. lost_call: of a process that died. set_aside: a settlement that no database takes.", per_label("farebox_ledger_troubles_total", "kind", ""), stacked=True),
                 Figure("Refused: the ledger is away", "reqps", "Calls that were answered 503 ledger_unavailable.", (
                     Query('sum(rate(farebox_refusals_total{reason="ledger_unavailable"}[$__rate_interval])) or vector(0)', "refused"),
                 )),
