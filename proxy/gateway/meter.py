@@ -105,6 +105,8 @@ class Meter:
         # Without a status nothing came: either we gave up (and the prompt is billed), or it failed.
         if not (error in _GIVEN_UP if attempt.status is None else _answered(attempt)):
             return EMPTY, UsageSource.NONE
+        if scanner.scan.counted is not None:
+            return scanner.scan.counted, UsageSource.COUNTED
         # First the prompt: that waits for the vocabulary where it is not there yet, and without one the
         # output would be estimated.
         tokens = await self._count_prompt(call)

@@ -182,7 +182,9 @@ def _bound(call: ActiveCall) -> _Bound:
         if found is None:
             return _Bound((), 0, facts.model, facts.choices)
         rates.append(found)
-    body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
+    body_bytes = facts.text_bytes
+    if body_bytes is None:
+        body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
     return _Bound(
         rates=tuple(rates),
         input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools) + facts.more_input,

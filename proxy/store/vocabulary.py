@@ -117,10 +117,11 @@ class Vocabulary:
     async def count_prompt(self, text: str, facts: object, model: str) -> int:
         """How many input tokens a provider makes of a request whose text is ``text``.
 
-        A chat in OpenAI's format is counted with what wraps its messages and tools.
+        A chat in OpenAI's format is counted with what wraps its messages and tools; tokens that come
+        as numbers are what they are.
         """
         if not getattr(facts, "openai_chat", False):
-            return await self.count(text, model)
+            return await self.count(text, model) + int(getattr(facts, "prompt_tokens", 0))
         document: Mapping[str, Any] = getattr(facts, "document", {})
         name = encoding_name(model)
 

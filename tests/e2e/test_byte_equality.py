@@ -200,7 +200,7 @@ async def test_what_is_only_passed_through_goes_both_ways_as_it_is(run: Running)
             b"\x00" * 70_000,
         ),
         ("PATCH", "/v1/unknown-endpoint", "application/json", b'{"a" : 1,  "a":2}  '),
-        ("POST", "/v1/responses", "application/json; charset=utf-8", b"not json"),
+        ("POST", "/v1/evals", "application/json; charset=utf-8", b"not json"),
         ("OPTIONS", "/v1/files", "", b""),
     ]:
         sent = [("x-repeated", "1"), ("x-repeated", "2"), ("accept", "*/*"), ("openai-beta", "x=1")]

@@ -150,16 +150,6 @@ async def test_multipart_uploads(run: Running) -> None:
     assert named(seen, "content-type")[0].startswith("multipart/form-data; boundary=")
 
 
-async def test_embeddings_by_the_sdk(run: Running) -> None:
-    """An endpoint of which Farebox knows the name only: the same answer, and no charge."""
-    body: Any = {"model": "text-embedding-3-small", "input": "water river"}
-    async with run.sdk() as here, run.direct_sdk() as there:
-        mine, theirs = [await sdk.embeddings.create(**body) for sdk in (here, there)]
-    assert mine == theirs
-    row = await run.only_call()
-    assert (row["endpoint"], row["usage_source"], row["cost_usd"]) == ("embeddings", "none", "0.00")
-
-
 # The answer...
 
 

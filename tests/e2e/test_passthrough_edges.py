@@ -104,14 +104,14 @@ async def test_a_stream_of_another_endpoint(start: Start) -> None:
 
     async with upstream(serve) as url, start(sim={"base_url": url}) as run:
         came: list[bytes] = []
-        async with run.client.stream("POST", "/v1/responses", headers=bearer(KEY)) as answer:
+        async with run.client.stream("POST", "/v1/evals", headers=bearer(KEY)) as answer:
             async for piece in answer.aiter_raw():
                 came.append(piece)
                 told.set()  # only now the rest is sent
         row = await run.only_call()
     assert came[0] == events[0]
     assert b"".join(came) == b"".join(events)
-    assert (row["endpoint"], row["usage_source"]) == ("responses", "none")
+    assert (row["endpoint"], row["usage_source"]) == ("evals", "none")
 
 
 @pytest.mark.parametrize("when", ["before the answer", "in its middle"])

@@ -60,6 +60,8 @@ class RequestFacts(Struct, frozen=True):
         str, ...
     ] = ()  # why the cost can't be bounded from the body: "image_url", "server tool web_search" …
     makes_text: bool = True  # the answer has output tokens, to which the output cap applies
+    text_bytes: int | None = None  # of the body that can become input tokens; None: all of it
+    prompt_tokens: int = 0  # of the prompt that come as numbers, beside its text
     beside: Usage = (
         EMPTY  # counts that the request itself gives: pictures asked for, characters to speak
     )
@@ -87,7 +89,11 @@ class Scan(Struct):
     lacks_output: bool = False
     usage_raw: bytes = b""
     parts: tuple[UsagePart, ...] = ()  # where it is billed in parts: they add up to ``usage``
+    counted: Usage | None = None  # what we counted, where the provider reports nothing
     stated_nano: int | None = None  # what the provider itself says that it cost, in nano-dollars
+    # The provider goes on after this answer: what is asked for, below the request's own path, to learn
+    # how it ended.
+    follow: str = ""
     served_model: str = ""
     service_tier: str = ""
     variants: tuple[str, ...] = ()  # what else decides the price: "batch", "fast", "us" …

@@ -39,6 +39,8 @@ def _chunk(sample: Json, choices: list[Json], usage: Json | None) -> Json:
 def _choice(sample: Json, index: int) -> Json:
     choices = sample.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(first, dict) and "delta" not in first and "text" in first:  # a completion
+        return {"text": "", "index": index, "logprobs": None, "finish_reason": "length"}
     choice: Json = {"index": index, "delta": {}, "finish_reason": "length"}
     if isinstance(first, dict) and "logprobs" in first:
         choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": "length"}

@@ -5,6 +5,7 @@ bytes, when the output could have reached its cap, and at the end; so a chunk co
 """
 
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from proxy.core.tokens import chat_tokens
@@ -211,14 +212,22 @@ class StreamScanner:
         if self._scan.usage is not None:
             prompt = self._scan.usage.input_tokens
         else:
-            document = self._facts.document
-            prompt = chat_tokens(document, self._facts.model, self._watch.count)
+            prompt = _prompt_tokens(self._facts, self._watch.count)
         output = self._output.tokens()
         return {
             "prompt_tokens": prompt,
             "completion_tokens": output,
             "total_tokens": prompt + output,
         }
+
+
+def _prompt_tokens(facts: RequestFacts, count: Callable[[str], int]) -> int:
+    document = facts.document
+    if "messages" in document:
+        return chat_tokens(document, facts.model, count)
+    prompt = document.get("prompt")
+    told = prompt if isinstance(prompt, list) else [prompt]
+    return facts.prompt_tokens + sum(count(text) for text in told if isinstance(text, str))
 
 
 def _cap(facts: RequestFacts, cap: int | None) -> int | None:

@@ -5,15 +5,23 @@ from typing import Final
 from proxy.gateway.dialects import (
     anthropic,
     cohere,
+    completions,
+    embeddings,
     gemini,
     gemini_interactions,
+    moderations,
     ollama,
     openai_chat,
+    responses,
 )
 from proxy.gateway.dialects.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *openai_chat.ROUTES,
+    *responses.ROUTES,
+    *completions.ROUTES,
+    *embeddings.ROUTES,
+    *moderations.ROUTES,
     *anthropic.ROUTES,
     *gemini.ROUTES,
     *gemini_interactions.ROUTES,

@@ -18,3 +18,21 @@ class Route(NamedTuple):
     endpoint: str  # the bounded label of metrics and rows: chat.completions, messages …
     metered: bool = True  # whether it costs anything; what is free is only sent on, by its model
     holds: str = "/v1"  # the leading part of the path that an upstream's base_url already has
+
+
+def openai_routes(
+    path: str, dialect: Dialect, endpoint: str, *, metered: bool = True
+) -> tuple[Route, ...]:
+    """An endpoint of OpenAI's API: at its own path, and at those that Azure has for it."""
+    return (
+        Route("POST", f"/v1{path}", dialect, endpoint, metered=metered),
+        Route("POST", f"/openai/v1{path}", dialect, endpoint, holds="", metered=metered),
+        Route(
+            "POST",
+            f"/openai/deployments/{{model}}{path}",
+            dialect,
+            endpoint,
+            holds="",
+            metered=metered,
+        ),
+    )

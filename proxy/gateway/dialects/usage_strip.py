@@ -22,6 +22,9 @@ _LAST_NULL = b',"usage":null}\n\n'
 _NULL_BETWEEN = b',"usage":null}\n\ndata: '
 _ONE_LINE = re.compile(rb"[\r\n]*+data: [^\r\n]++[\r\n]++")
 
+_ZEROS: Final = b'{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'
+_NOTHING: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
 # What a chunk says about the stream and not about the answer. llama.cpp puts timings there.
 _ENVELOPE: Final = frozenset(
     {
@@ -149,7 +152,7 @@ def _visible_event(event: bytes) -> bytes:
         return _cut_nulls(event) if _ONE_LINE.fullmatch(event) else event
     if "usage" not in chunk:
         return event
-    if chunk["usage"] is None:
+    if chunk["usage"] is None or _is_zero_filled(chunk):
         return _without_null(event, data)
     if not _is_usage_only(chunk):
         return event
@@ -206,8 +209,13 @@ def _null_usages(chunk: bytes) -> list[splice.Edit]:
     return [
         splice.removal(chunk, found, i)
         for i, member in enumerate(found)
-        if member.name == "usage" and chunk[slice(*member.value)] == b"null"
+        if member.name == "usage" and chunk[slice(*member.value)] in (b"null", _ZEROS)
     ]
+
+
+def _is_zero_filled(chunk: Json) -> bool:
+    """Whether this is what Ollama makes of every chunk of a completion, where it is asked for usage."""
+    return chunk.get("object") == "text_completion" and chunk["usage"] == _NOTHING
 
 
 def _is_usage_only(chunk: Json) -> bool:

@@ -46,6 +46,18 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(_TEXTS, values, max_size=6)
 
 
+def misplaced() -> st.SearchStrategy[Any]:
+    """Any JSON with names that a reader looks for, anywhere."""
+    names = st.sampled_from(
+        ["usage", "output", "type", "tool_usage", "tools", "image_gen", "input_tokens", "content"]
+    )
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+        max_leaves=20,
+    )
+
+
 def spelled(value: Any, random: Random, *, names: bool = True) -> bytes:
     """The value as JSON, with white space and escapes as chance has it."""
     return _spelled(value, random, names).encode()
