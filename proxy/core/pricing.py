@@ -42,6 +42,8 @@ class Charge(Struct, frozen=True):
 # can be rated again: tier=flex, variant=us.
 TIER_FLAG = "tier="
 VARIANT_FLAG = "variant="
+# The variant of capacity that was paid for in advance: no token is billed, whatever the model.
+PROVISIONED = "provisioned_throughput"
 STATED_LINE = "stated"  # the line of a charge that the provider stated himself
 
 TEXT_INPUT = ("input", "cached_input", "cache_write", "cache_write_1h")

@@ -31,6 +31,8 @@ _REQUEST_IDS = (
     b"mistral-correlation-id",
     b"x-generation-id",
 )
+# Azure: what provisioned capacity could not take, which is billed by the token.
+_SPILLED = (b"x-ms-is-spilled-over", b"true")
 
 
 class Forwarder:
@@ -140,6 +142,7 @@ class Forwarder:
         attempt.first_byte = time.perf_counter()
         attempt.status = response.status
         attempt.request_id = _request_id(response.headers)
+        attempt.spilled = bool(attempt.upstream.variants) and _SPILLED in response.headers
         return attempt, response
 
     async def _failed(

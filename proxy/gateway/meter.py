@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from proxy.core.calibration import calibration
 from proxy.core.call import AttemptRecord
+from proxy.core.pricing import PROVISIONED
 from proxy.core.rating import NO_CHARGE, Metered, Rated, price_flags, rate
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
@@ -154,13 +155,16 @@ def _metered(
     reported = source is UsageSource.PROVIDER
     # An answer that broke off may not have said it yet: then what the request asked for.
     variants = scan.variants or (() if reported else call.facts.variants)
+    own = upstream.variants
+    if attempt.spilled:
+        own = tuple(variant for variant in own if variant != PROVISIONED)
     return Metered(
         upstream.name,
         upstream.provider,
         attempt.target.model,
         scan.served_model,
         _word(scan.service_tier) if scan.service_tier else "",
-        (*filter(_word, variants), *upstream.variants) if variants else upstream.variants,
+        (*filter(_word, variants), *own) if variants else own,
         usage,
         scan.parts if reported else (),
         scan.stated_nano,

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
+from proxy.core.pricing import PROVISIONED
 from proxy.core.tariff import REQUEST, TOKENS, Step, Steps, Tariff
 from proxy.store.price_data import ListPrice
 
@@ -53,9 +54,6 @@ _UNITS: Mapping[str, tuple[tuple[str, ...], Fraction]] = {
 # What a provider may choose by itself, where the request leaves it to him. Batches, fast modes, sizes
 # of pictures and kinds of search are asked for.
 CHOSEN_BY_PROVIDER = ("inference_geo", "route", "search_context", "service_tier")
-
-# Of capacity that was paid for in advance no token is billed, whatever the model.
-PROVISIONED = "provisioned_throughput"
 
 
 def tariff(model: ListPrice, at_us: int, variants: Iterable[str] = ()) -> Tariff:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, product
 from typing import Any, NamedTuple
 
-from proxy.core.pricing import PriceQuery, Rates
+from proxy.core.pricing import PROVISIONED, PriceQuery, Rates
 from proxy.core.tariff import Tariff, dearest
 from proxy.store import list_price
-from proxy.store.list_price import DAY_US, PROVISIONED
+from proxy.store.list_price import DAY_US
 from proxy.store.price_data import Found, PriceData
 from proxy.store.price_rules import PriceRule, applicable, rules_from
 
@@ -161,7 +161,7 @@ class _Lookup:
     def _choices(self, at_us: int) -> Iterable[tuple[str, ...]]:
         """What the answer may turn out to have: some of what was asked for, and some of what was left open."""
         known = list_price.variants_of(self.found.model, at_us) if self.found else []
-        values = {value for _, value in known}
+        values = {PROVISIONED, *(value for _, value in known)}
         named = [v for v in dict.fromkeys(self.variants) if v in values][:_MOST_NAMED]
         ways: list[tuple[tuple[str, ...], ...]] = [((), (variant,)) for variant in named]
         for key in list_price.CHOSEN_BY_PROVIDER:

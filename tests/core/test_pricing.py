@@ -40,7 +40,11 @@ def tariffs(draw: st.DrawFn) -> Tariff:
     priced = {bucket: draw(steps()) for bucket in what}
     if draw(st.booleans()):
         priced[REQUEST] = (Step(0, draw(prices)),)
-    return Tariff(priced, minimum_ms=draw(st.sampled_from((0, 0, 10_000))))
+    return Tariff(
+        priced,
+        minimum_ms=draw(st.sampled_from((0, 0, 10_000))),
+        search_once=draw(st.booleans()),
+    )
 
 
 def exactly(tariff: Tariff, usage: Usage) -> Fraction:
@@ -57,6 +61,8 @@ def exactly(tariff: Tariff, usage: Usage) -> Fraction:
     total = price(REQUEST)
     for bucket, count in usage.nonzero().items():
         billed = max(count, tariff.minimum_ms) if bucket == "milliseconds" else count
+        if bucket == "searches" and tariff.search_once:
+            billed = min(count, 1)
         total += billed * price(bucket)
     return total
 

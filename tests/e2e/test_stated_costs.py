@@ -14,6 +14,7 @@ from proxy.settings import PriceOverride
 from proxy.simulator import serve
 from proxy.store.call_filter import CallFilter
 from proxy.store.pricebook import layered_book
+from proxy.store.records import Records
 from proxy.store.reprice import LeftAlone
 from tests.e2e import commands
 from tests.e2e.running import KEY, bearer, chat_body, config, farebox
@@ -33,8 +34,11 @@ LIST_USD = "0.00021"
 class Provider:
     """Answers every call with the same usage."""
 
-    def __init__(self, usage: dict[str, Any]) -> None:
+    model = MODEL
+
+    def __init__(self, usage: dict[str, Any], *headers: tuple[bytes, bytes]) -> None:
         self.usage = usage
+        self.headers = headers
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -51,7 +55,7 @@ class Provider:
             {
                 "id": "gen-1",
                 "object": "chat.completion",
-                "model": MODEL,
+                "model": self.model,
                 "choices": [choice],
                 "usage": self.usage,
             }
@@ -59,6 +63,7 @@ class Provider:
         head = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
+            *self.headers,
         ]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body.encode()})
@@ -174,3 +179,58 @@ async def test_a_report_and_an_export_show_both_figures(tmp_path: Path, migrated
     ]
     [line] = [json.loads(text) for text in exported.stdout.splitlines()]
     assert (line["stated_usd"], line["list_usd"]) == ("0.000321", LIST_USD)
+
+
+# What an endpoint says of its prices
+
+
+async def charged_at(
+    folder: Path, migrated: Path, variants: list[str], *headers: tuple[bytes, bytes]
+) -> tuple[dict[str, Any], list[str]]:
+    """What a call of Azure's GPT-4o costs, and the flags of its attempt."""
+    sim = {"preset": "azure", "price_variants": variants}
+    provider = Provider(USAGE, *headers)
+    provider.model = "gpt-4o-2024-08-06"
+    async with serve(provider) as upstream:
+        document = config(upstream, folder, sim=sim)
+        async with (
+            farebox(folder, document, migrated) as (url, app),
+            httpx.AsyncClient(base_url=url, headers=bearer(KEY)) as client,
+        ):
+            answer = await client.post("/v1/chat/completions", json=chat_body(model="gpt-4o"))
+            call_id = answer.headers["x-farebox-call-id"]
+            row = (await client.get(f"/farebox/v1/calls/{call_id}")).json()
+            detail = await Records(app.house.database).call(call_id)
+            assert detail is not None
+            same = Repricing(app.house.database, layered_book([]), {"sim": "azure"})
+            async for _ in same.run(CallFilter()):
+                pass
+    assert same.tally.total.changed == 0  # rated alike, from what the row says
+    return row, detail.attempt_rows[0].flags
+
+
+async def test_a_data_zone_costs_more(tmp_path: Path, migrated: Path) -> None:
+    row, flags = await charged_at(tmp_path, migrated, ["eu"])
+
+    assert (row["price_source"], row["cost_usd"]) == ("pricebook", "0.00385")
+    assert flags == ["variant=eu"]
+
+
+async def test_provisioned_capacity_is_not_billed_by_the_token(
+    tmp_path: Path, migrated: Path
+) -> None:
+    row, flags = await charged_at(tmp_path, migrated, ["provisioned_throughput"])
+
+    assert (row["price_source"], row["cost_usd"]) == ("pricebook", "0.00")
+    assert (row["input_tokens"], row["output_tokens"]) == (1_000, 100)
+    assert flags == ["variant=provisioned_throughput"]
+
+
+async def test_what_provisioned_capacity_could_not_take_is_billed_by_the_token(
+    tmp_path: Path, migrated: Path
+) -> None:
+    spilled = (b"x-ms-is-spilled-over", b"true")
+    row, flags = await charged_at(tmp_path, migrated, ["provisioned_throughput", "us"], spilled)
+
+    assert row["cost_usd"] == "0.00385"
+    assert flags == ["variant=us"]
