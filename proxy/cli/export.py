@@ -14,10 +14,12 @@ from proxy.cli.output import csv_text
 from proxy.cli.progress import Advance, progress
 from proxy.cli.report import From, Team, To
 from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
+from proxy.core.errors import FareboxError
 
 if TYPE_CHECKING:
     from proxy.core.present import CallRow
     from proxy.store.call_filter import CallFilter
+    from proxy.store.engine import Database
 
 
 class ExportFormat(StrEnum):
@@ -25,6 +27,8 @@ class ExportFormat(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
+    FOCUS = "focus"
 
 
 def export(
@@ -41,7 +45,10 @@ def export(
     tag: Annotated[str | None, typer.Option(help="With this tag: name=value, or a name.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write every call, the oldest first: CSV with a heading, or a JSON object a line."""
+    """Write every call, the oldest first: CSV with a heading, a JSON object a line, or Parquet.
+
+    ``focus``: what was charged, by day and meter, as CSV in the columns of FOCUS 1.2.
+    """
     from proxy.store.call_filter import CallFilter  # noqa: PLC0415 - slow; ``--help`` does without
 
     use_config(config)
@@ -59,11 +66,50 @@ async def _export(wanted: "CallFilter", path: Path | None, file_format: ExportFo
     from proxy.store.records import Records  # noqa: PLC0415 - slow; ``--help`` does without
 
     settings, _ = load()
+    if file_format is ExportFormat.PARQUET and path is None:
+        raise FareboxError("Parquet is a file: name it with --output")
     async with opened(settings) as database:
         records = Records(database)
         total = await records.count(wanted)
-        with _target(path) as out, progress("calls", total) as advance:
-            await _write(records.export(wanted), out, file_format, advance)
+        with progress("calls", total) as advance:
+            if file_format is ExportFormat.FOCUS:
+                with _target(path) as out:
+                    await _write_focus(database, wanted, out, advance)
+            elif file_format is ExportFormat.PARQUET and path is not None:
+                with _whole(path) as part:
+                    await _write_parquet(records.export(wanted), part, advance)
+            else:
+                with _target(path) as out:
+                    await _write(records.export(wanted), out, file_format, advance)
+
+
+async def _write_focus(
+    database: "Database", wanted: "CallFilter", out: TextIO, advance: Advance
+) -> None:
+    from proxy.core.focus import COLUMNS, FocusDays  # noqa: PLC0415 - slow; ``--help`` does without
+    from proxy.store.charges import charges  # noqa: PLC0415 - see above
+
+    days, names = FocusDays(), list(COLUMNS)
+    out.write(csv_text([], names))
+    async for count, page in charges(database, wanted):
+        over = [row for charged in page for row in days.add(charged)]
+        out.write(csv_text(over, names, heading=False))
+        advance(count)
+    out.write(csv_text(days.finish(), names, heading=False))
+    out.flush()
+
+
+async def _write_parquet(
+    pages: "AsyncIterator[list[CallRow]]", path: Path, advance: Advance
+) -> None:
+    from proxy.cli.parquet import ParquetFile  # noqa: PLC0415 - slow; ``--help`` does without
+    from proxy.core.present import CallRow  # noqa: PLC0415 - see above
+
+    names = list(CallRow.__slots__)
+    with ParquetFile(path, names) as file:
+        async for page in pages:
+            file.write([{name: getattr(row, name) for name in names} for row in page])
+            advance(len(page))
 
 
 async def _write(
@@ -99,10 +145,16 @@ def _target(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
+    with _whole(path) as part, part.open("w", encoding="utf-8", newline="") as out:
+        yield out
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name to write to; the file has its own once all of it is there."""
     temporary = path.with_name(path.name + ".part")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as out:
-            yield out
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,8 +4,11 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from proxy.cli.output import Column, Format, show
@@ -144,3 +147,38 @@ def test_an_export_that_fails_leaves_no_half_file(
 
     assert (done.code, file.read_text()) == (1, "the last one")
     assert list(cli.folder.glob("*.part")) == []
+
+
+def test_a_focus_export_adds_up_to_the_ledger(cli: Cli) -> None:
+    """By day and meter, whatever the calls: those without lines and corrections, too."""
+    cli.fill([a_call(0), a_call(1, {"charge": (), "cost_nano": 77}), a_call(30), REFUSED])
+
+    rows = list(csv.DictReader(io.StringIO(cli("export", "-f", "focus").out)))
+    spent = cli("report", "spend", "--by", "", "--window", "total", "--format", "json").rows
+
+    assert sum(Decimal(r["BilledCost"]) for r in rows) == Decimal(spent[0]["cost_usd"])
+    assert {r["SubAccountId"] for r in rows} == {"search"}
+    assert {r["BillingCurrency"] for r in rows} == {"USD"}
+
+
+def test_a_parquet_export_holds_every_call_exactly(cli: Cli) -> None:
+    cli.fill([a_call(0), a_call(1), REFUSED])
+    file = cli.folder / "calls.parquet"
+
+    assert cli("export", "-f", "parquet", "-o", str(file)).code == 0
+    lines = [json.loads(line) for line in cli("export", "-f", "jsonl").out.splitlines()]
+    rows = pq.read_table(file).to_pylist()
+
+    assert [r["id"] for r in rows] == [line["id"] for line in lines]
+    assert [r["cost_usd"] for r in rows] == [Decimal(line["cost_usd"]) for line in lines]
+    assert [json.loads(r["tags"]) for r in rows] == [line["tags"] for line in lines]
+    assert [r["started_at"] for r in rows] == [
+        datetime.fromisoformat(line["started_at"]) for line in lines
+    ]
+
+
+def test_parquet_needs_a_file(cli: Cli) -> None:
+    done = cli("export", "-f", "parquet")
+
+    assert done.code == 1
+    assert "name it with --output" in done.err
