@@ -13,6 +13,7 @@ from proxy.gateway.presets import Preset, preset_for, price_variants
 from proxy.gateway.router import Router, Rule, Target
 from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import Headers, Timeouts
+from proxy.gateway.upstreams.signing import Signer, aws_signer
 from proxy.settings import ModelRule, Settings, UpstreamSettings
 
 _VERSION = re.compile(r"(/v\d\w*)/?$")
@@ -96,6 +97,7 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
         openai_prefix=prefix.encode() if beside else b"",
         also=preset.also,
         openai_credential=_credential(openai_header, wanted),
+        sign=_signer(base_url, wanted),
         headers=[(k.lower().encode(), v.encode()) for k, v in wanted.headers.items()],
         quirks=Quirks(include_usage, wanted.cap_parameter or preset.cap_parameter or None),
         drain=preset.drain if leave is None else leave == "drain",
@@ -133,6 +135,13 @@ def _credential_header(preset: Preset, family: str) -> str:
 
 def _credential(header: str, wanted: UpstreamSettings) -> Headers:
     return credential(header, wanted.api_key) if wanted.api_key else []
+
+
+def _signer(base_url: str, wanted: UpstreamSettings) -> Signer | None:
+    aws, region = wanted.aws, wanted.aws_region
+    if aws is None or region is None:
+        return None
+    return aws_signer(base_url, region, aws.access_key_id, aws.secret_access_key, aws.session_token)
 
 
 def _rule(rule: ModelRule) -> Rule:

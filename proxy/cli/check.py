@@ -155,6 +155,8 @@ async def _upstream(name: str, upstream: UpstreamSettings) -> Finding:
     if answer.status_code in _REFUSED:
         if upstream.api_key:
             return Finding(what, "problem", f"refuses the api_key (status {answer.status_code})")
+        if upstream.aws:
+            return Finding(what, "ok", f"reached in {took}; the first call tells if `aws` is right")
         return Finding(
             what, "note", f"reached in {took}; wants a credential, and no api_key is set"
         )

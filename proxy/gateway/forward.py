@@ -106,6 +106,7 @@ class Forwarder:
             model=target.model if target.model != facts.model else None,
             output_cap=cap if cap != facts.output_limit else None,
             cap_parameter=upstream.quirks.cap_parameter or "",
+            limit_name=facts.output_limit_name,
             include_usage=wants and (upstream.name, target.model) not in self._without_usage,
         )
 

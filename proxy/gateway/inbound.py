@@ -31,6 +31,10 @@ _NOT_FORWARDED = (
     HOP_BY_HOP
     | CREDENTIALS
     | {
+        # An AWS signature is made of these as well; what it was made with is not the upstream's.
+        b"x-amz-content-sha256",
+        b"x-amz-date",
+        b"x-amz-security-token",
         b"host",
         b"content-length",
         b"accept-encoding",

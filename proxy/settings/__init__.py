@@ -6,6 +6,7 @@ from proxy.settings.changes import changed, needs_restart
 from proxy.settings.load import load_settings
 from proxy.settings.models import (
     AcceptedKeys,
+    AwsSettings,
     Defaults,
     KeySettings,
     LedgerSettings,
@@ -25,6 +26,7 @@ from proxy.settings.tracing import TracingSettings
 __all__ = [
     "AcceptedKeys",
     "AlertSettings",
+    "AwsSettings",
     "BudgetSettings",
     "ChannelSettings",
     "Defaults",

@@ -1,5 +1,6 @@
 """The configuration as it is once read: frozen, complete, every default filled in."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -120,6 +121,15 @@ def _preset(value: str) -> str:
 Preset = Annotated[str, AfterValidator(_preset), Expected("the name of a preset", "azure")]
 
 
+class AwsSettings(Section):
+    """Credentials with which requests to Bedrock are signed. The region is the host's, where it names one."""
+
+    region: MaybeText = None
+    access_key_id: Text = Field(repr=False)
+    secret_access_key: Secret = Field(repr=False)
+    session_token: MaybeSecret = Field(default=None, repr=False)
+
+
 class UpstreamSettings(Section):
     """A provider's endpoint: address, credential, wire format, patience."""
 
@@ -127,6 +137,7 @@ class UpstreamSettings(Section):
     preset: Preset | None = None
     base_url: BaseUrl
     api_key: MaybeSecret = Field(default=None, repr=False)
+    aws: AwsSettings | None = None
     price_provider: MaybeText = None
     price_variants: list[Text] = Field(default=[])
     headers: dict[HeaderName, HeaderValue] = Field(default={}, repr=False)
@@ -145,7 +156,30 @@ class UpstreamSettings(Section):
     include_usage: Flag | None = None
     cap_parameter: Literal["max_tokens", "max_completion_tokens"] | None = None
 
+    @model_validator(mode="after")
+    def _has_one_credential(self) -> Self:
+        if self.aws is None:
+            return self
+        if self.api_key:
+            raise ValueError(
+                "has both api_key and aws; write api_key for a Bedrock API key, aws to sign requests"
+            )
+        if self.aws_region is None:
+            raise ValueError(
+                "has aws, and its host names no region; write region: us-east-1 below aws"
+            )
+        return self
 
+    @property
+    def aws_region(self) -> str | None:
+        """The region that requests are signed for: as written, else the host's."""
+        if self.aws is not None and self.aws.region:
+            return self.aws.region
+        found = _REGION.search(self.base_url)
+        return found[1] if found else None
+
+
+_REGION = re.compile(r"^https?://bedrock[a-z-]*\.([a-z0-9-]+)\.amazonaws\.com")
 _BY_PATTERN = '{match: "gpt-*", upstream: openai}'
 _BY_NAME = "{name: fast, targets: [openai/gpt-5-mini]}"
 

@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 from proxy.settings import (
     AcceptedKeys,
     AlertSettings,
+    AwsSettings,
     BudgetSettings,
     ChannelSettings,
     Defaults,
@@ -59,6 +60,7 @@ CHAPTERS: dict[str, type[Section]] = {
     "`alerts`": AlertSettings,
     "A channel": ChannelSettings,
     "`tracing`": TracingSettings,
+    "`aws`": AwsSettings,
     "`logging`": LoggingSettings,
     "`metrics`": MetricsSettings,
 }

@@ -76,7 +76,8 @@ class Patch(Struct, frozen=True):
 
     model: str | None = None  # the upstream's own name for it
     output_cap: int | None = None
-    cap_parameter: str = ""  # where to write it
+    cap_parameter: str = ""  # where to write it, in a format that has two parameters for it
+    limit_name: str = ""  # where the dialect found the client's limit, or would have
     include_usage: bool = False
 
 

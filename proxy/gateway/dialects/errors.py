@@ -8,7 +8,7 @@ from proxy.core.errors import BudgetExceeded, Refusal
 
 _PAYMENT_REQUIRED: Final = 402
 # SDKs that try every 429 again, whatever the answer says of that. A budget is not there a second later.
-_RETRY_ANY_429: Final = frozenset(("cohere",))
+_RETRY_ANY_429: Final = frozenset(("bedrock", "cohere"))
 
 
 def refused_status(refusal: Refusal, family: str) -> int:
@@ -93,5 +93,35 @@ def google_error(refusal: Refusal) -> bytes:
                 "status": _GOOGLE_STATUS.get(refusal.status, "INVALID_ARGUMENT"),
                 "details": [{"@type": _ERROR_INFO, "reason": refusal.code, "domain": "farebox"}],
             }
+        }
+    )
+
+
+# The exceptions that the SDKs of Bedrock know, by our code; else by status.
+_AWS_TYPES: Final = {
+    "budget_exceeded": "ServiceQuotaExceededException",
+    "upstream_timeout": "ModelTimeoutException",
+    "upstream_unreachable": "ServiceUnavailableException",
+}
+_AWS_BY_STATUS: Final = {
+    401: "AccessDeniedException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    502: "ServiceUnavailableException",
+    503: "ServiceUnavailableException",
+    504: "ModelTimeoutException",
+}
+
+
+def aws_error(refusal: Refusal) -> bytes:
+    """A refusal in AWS's shape. ``code`` would be taken for the exception's name: ours is ``reason``."""
+    by_status = _AWS_BY_STATUS.get(refusal.status, "ValidationException")
+    return orjson.dumps(
+        {
+            "__type": _AWS_TYPES.get(refusal.code, by_status),
+            "message": refusal.message,
+            "reason": refusal.code,
         }
     )

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from proxy.gateway.dialects.base import Dialect
 from proxy.gateway.dialects.errors import (
     anthropic_error,
+    aws_error,
     cohere_error,
     google_error,
     ollama_error,
@@ -15,6 +16,7 @@ from proxy.gateway.dialects.unmetered import Unmetered
 _OPENAI: Final = Unmetered("openai", openai_error)
 _ANTHROPIC: Final = Unmetered("anthropic", anthropic_error)
 _GEMINI: Final = Unmetered("gemini", google_error)
+_BEDROCK: Final = Unmetered("bedrock", aws_error)
 _VERTEX: Final = Unmetered("vertex", google_error)
 _COHERE: Final = Unmetered("cohere", cohere_error)
 _OLLAMA: Final = Unmetered("ollama", ollama_error)
@@ -46,6 +48,9 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("/openai/", _OPENAI, ""),  # Azure
     Family("/v1/messages/", _ANTHROPIC, "/v1"),  # its batches
     Family("/v1/", _ANTHROPIC, "/v1", header=b"anthropic-version"),
+    Family("/model/", _BEDROCK, ""),
+    Family("/guardrail/", _BEDROCK, ""),
+    Family("/async-invoke", _BEDROCK, ""),
     Family("/v1/projects/", _VERTEX, ""),
     Family("/v1/publishers/", _VERTEX, ""),
     Family("/v1beta1/", _VERTEX, ""),

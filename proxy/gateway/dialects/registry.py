@@ -4,6 +4,8 @@ from typing import Final
 
 from proxy.gateway.dialects import (
     anthropic,
+    bedrock_converse,
+    bedrock_invoke,
     cohere,
     completions,
     embeddings,
@@ -27,4 +29,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *gemini_interactions.ROUTES,
     *cohere.ROUTES,
     *ollama.ROUTES,
+    *bedrock_converse.ROUTES,
+    *bedrock_invoke.ROUTES,
 )
