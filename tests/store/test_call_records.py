@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from proxy.core.call import Outcome
 from proxy.core.present import call_row, shown
+from proxy.core.pricing import ChargeLine
+from proxy.core.usage import Usage, UsagePart
 from proxy.store.call_filter import CallFilter
 from proxy.store.engine import Database
 from proxy.store.records import EXPORT_PAGE, Records
@@ -202,3 +204,30 @@ async def test_an_export_goes_on_where_a_page_was_full(
     assert [len(page) for page in pages] == [2, 2]
     assert [row.id for page in pages for row in page] == [record.id for record in written]
     assert EXPORT_PAGE == 1000
+
+
+async def test_parts_and_what_the_provider_stated_stand_beside_the_charge(
+    database: Database,
+) -> None:
+    """In the attempt as they were, and summed up in the call."""
+    parts = (
+        UsagePart("", Usage(input=900, output=100)),
+        UsagePart("opus", Usage(input=100), "flex"),
+    )
+    lines = (ChargeLine("input", 900, "250", "sonnet"), ChargeLine("input", 100, "5000", "opus"))
+    first = replace(ATTEMPT, parts=parts, charge=lines, stated_nano=700, list_nano=725_000)
+    second = replace(ATTEMPT, number=2, list_nano=275_000)
+    [record] = await fill(database, [replace(RECORD, attempts=(first, second))])
+
+    detail = await Records(database).call(record.id)
+
+    assert detail is not None
+    one, two = detail.attempt_rows
+    assert (detail.stated_usd, detail.list_usd) == ("0.0000007", "0.001")
+    assert (one.stated_usd, one.list_usd, two.stated_usd) == ("0.0000007", "0.000725", None)
+    assert [line.model for line in one.charge] == ["sonnet", "opus"]
+    assert [asdict(part) for part in one.parts] == [
+        {"model": "", "usage": {"input": 900, "output": 100}, "service_tier": ""},
+        {"model": "opus", "usage": {"input": 100}, "service_tier": "flex"},
+    ]
+    assert two.parts == []

@@ -74,6 +74,7 @@ TIERS: list[Case] = [
     ("anthropic", "claude-sonnet-4-5", ("batch",), Usage(cached_input=M // 10), 0.015),
     ("google", "gemini-2.5-pro", ("batch",), Usage(cached_input=M // 10), 0.0125),
     ("google", "gemini-3.5-flash", ("ON_DEMAND_PRIORITY",), INPUT, 0.27),
+    ("voyage", "voyage-3.5", ("batch",), Usage(input=1_000_000), 0.0402),
     ("groq", "whisper-large-v3", ("batch",), Usage(milliseconds=3_600_000), 0.0555),
 ]  # fmt: skip
 
