@@ -35,8 +35,10 @@ class EventReader(Protocol):
     """Reads an answer that comes in events; made anew for each. Never raises on any JSON."""
 
     scan: Scan
-    # An event without any of these says nothing but text, and is parsed only where text is counted.
-    marks: tuple[bytes, ...]
+
+    @property
+    def marks(self) -> tuple[bytes, ...]:
+        """An event without any of these says nothing but text, and is parsed only where that is counted."""
 
     def event(self, kind: str, document: Json) -> None:
         """Note what one event says. ``kind`` is the frame's own name for it, "" if it has none."""

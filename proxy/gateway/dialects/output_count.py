@@ -9,6 +9,7 @@ _LAST_WORD_END = re.compile(r"(?s).*[^\W_](?=[ ,.;:!?。，、；：！？])")  
 _LOOK_BACK = 512  # characters in which a place to cut is looked for
 _MOST_KEPT = 65_536  # characters of one run that are kept uncounted
 _UNSETTLED = 2  # tokens by which a word in pieces can be more than the whole one
+_MOST_RUNS = 4_096  # an answer has a few; what has more is counted and forgotten
 _MOST_RECOUNTED = 8_192  # characters that are counted again and again, for want of a place to fold
 
 
@@ -26,12 +27,14 @@ class OutputCount:
         self._loose = 0  # folds that were not between words: each may have split a token
         self._runs: dict[str, list[str]] = {}
         self._kept: dict[str, int] = {}  # characters of each run
+        self._calls = 0  # runs that are calls of tools
         self._most_bytes = 0  # of the text that is kept
 
     def copy(self) -> "OutputCount":
         """The same count, to come back to."""
         twin = OutputCount(self._count)
         twin._counted, twin._loose, twin._most_bytes = self._counted, self._loose, self._most_bytes
+        twin._calls = self._calls
         twin._runs = {place: list(run) for place, run in self._runs.items()}
         twin._kept = dict(self._kept)
         return twin
@@ -45,6 +48,9 @@ class OutputCount:
         """Take more text. ``most_bytes`` saves the work where the caller knows a bound of its size."""
         run = self._runs.get(place)
         if run is None:
+            if len(self._runs) >= _MOST_RUNS:
+                self._forget()
+            self._calls += place.startswith("tool")
             self._runs[place] = [text]
             self._kept[place] = len(text)
         else:
@@ -69,8 +75,7 @@ class OutputCount:
 
         A place whose name begins with ``tool`` is a call of one.
         """
-        calls = sum(1 for place in self._runs if place.startswith("tool"))
-        return calibration.output(self.tokens(), calls)
+        return calibration.output(self.tokens(), self._calls)
 
     def at_least(self) -> int:
         """No more than the tokens that the text will have with whatever follows it.
@@ -92,6 +97,14 @@ class OutputCount:
             self._counted += self._count(text[:end])
         self._runs[place] = [text[end:]]
         self._kept[place] = len(text) - end
+
+    def _forget(self) -> None:
+        """Count all that is kept, and keep nothing."""
+        self._counted += sum(self._count("".join(run)) for run in self._runs.values())
+        self._loose += len(self._runs)
+        self._runs.clear()
+        self._kept.clear()
+        self._most_bytes = 0
 
     def _measure(self) -> None:
         self._most_bytes = sum(

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.calibration import Calibration
 from proxy.gateway.dialects.output_count import OutputCount
-from tests.gateway.dialects.chunks import letters, pretokens
+from tests.gateway.dialects.chunks import letters, pretokens, words
 
 _WORDS = st.sampled_from(
     [
@@ -99,3 +100,14 @@ def test_a_copy_goes_its_own_way() -> None:
     twin.add("1", "f")
 
     assert (output.tokens(), twin.tokens()) == (3, 6)
+
+
+def test_an_answer_of_very_many_pieces_is_counted_in_flat_memory() -> None:
+    """No provider numbers its pieces so; what does is forgotten once it is counted."""
+    output = OutputCount(words)
+    for i in range(10_000):
+        output.add(f"tool.{i}", "two words")
+
+    assert len(output._runs) <= 4_096
+    assert output.tokens() == 20_000
+    assert output.billed(Calibration(tool_call=1)) == 30_000
