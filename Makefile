@@ -35,8 +35,8 @@ fix: $(READY)   ## format, and mend what ruff can mend
 bench: $(READY) ## what one call costs in processor time
 	$(BIN)/python -m bench
 
-soak: $(READY)  ## hurt everything at random for a minute, then compare the ledger with the invoice
-	$(BIN)/python -m bench.soak
+soak: $(READY)  ## hurt everything at random, then compare ledger and invoice: make soak SEED=7 SECONDS=60
+	$(BIN)/python -m bench.soak $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60)
 
 lock:           ## refresh the three lock files from pyproject.toml (needs uv: pip install uv)
 	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements.lock

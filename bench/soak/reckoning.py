@@ -11,6 +11,8 @@ What has none is matched by the tag that the client sent in ``user`` (to the pro
 """
 
 import json
+import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,10 @@ NEVER_SENT = "lost before it was sent"
 NOT_REACHED = "provider not reached"
 UNEXPLAINED = "without explanation"
 UNSEEN = "unseen"  # not streamed, and billed whole; but it came too late, or could not be read
+GUESSED = ("counted", UNSEEN, "estimated")  # all but what the provider reported
+WITHIN = 0.02  # of the invoice: how near the guessed ones must come, all together
+LEAST_GUESSED = 200  # attempts: with fewer, a few odd calls decide
+_SIGMAS = 2.58  # 99 of 100 times, chance does not go further
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,37 @@ class Difference:
     ledger_nano: int = 0
     invoice_nano: int = 0
     each_nano: list[int] = field(default_factory=list)  # invoice's share, in per mille of the line
+    off_nano: list[int] = field(default_factory=list)  # of each attempt, also of one without a line
 
     @property
     def nano(self) -> int:
         """Ledger - invoice."""
         return self.ledger_nano - self.invoice_nano
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How near the attempts come to the invoice whose usage the provider did not report.
+
+    Each of them is off by chance: an answer that nobody saw was longer or shorter than usual. So the
+    sum has a standard error, ``sqrt(n) * s`` for the sample deviation ``s``. The sum is wrong where even
+    the end of its 99 % interval that is nearer to 0 is more than 2 % off: that is no chance. It is shown
+    to be right where both ends are within; between the two, the run was too short to tell.
+    """
+
+    attempts: int
+    share: float  # (ledger - invoice) / invoice
+    margin: float  # half the 99 % interval of it
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a run with enough of them shows that they are off."""
+        return self.attempts >= LEAST_GUESSED and abs(self.share) - self.margin > WITHIN
+
+    def __str__(self) -> str:
+        within = abs(self.share) + self.margin <= WITHIN
+        told = "within" if within else "off" if self.is_wrong else "cannot be told from within"
+        return f"{100 * self.share:+.2f} % ± {100 * self.margin:.2f} %: {told} {100 * WITHIN:g} %"
 
 
 @dataclass(slots=True)
@@ -93,6 +125,16 @@ class Reckoning:
     )  # by the source of the usage
     wrong: list[tuple[Attempt, Line]] = field(default_factory=list)  # reported, and not the same
     pairs: list[tuple[Attempt, Line]] = field(default_factory=list)
+
+    def verdict(self) -> Verdict:
+        """On the counted and the estimated ones together."""
+        found = [d for name, d in self.differences.items() if name in GUESSED]
+        off = [nano for d in found for nano in d.off_nano]
+        invoice = sum(d.invoice_nano for d in found)
+        if len(off) < 2 or not invoice:  # noqa: PLR2004 - of one there is no deviation
+            return Verdict(len(off), 0.0, math.inf)
+        margin = _SIGMAS * math.sqrt(len(off)) * statistics.stdev(off)
+        return Verdict(len(off), sum(off) / invoice, margin / invoice)
 
 
 async def reckon(database: Database, invoice: Path) -> Reckoning:
@@ -184,13 +226,13 @@ def _match_unread(found: list[Attempt], lines: Iterable[Line], result: Reckoning
             attempt = could_be.pop()
             found.remove(attempt)
             result.alone[NOT_READ] += 1
-            result.differences[attempt.usage_source].ledger_nano += attempt.cost_nano
+            _add_alone(result, attempt)
     return found
 
 
 def _explain(found: Iterable[Attempt], result: Reckoning) -> None:
     for attempt in found:
-        result.differences[attempt.usage_source].ledger_nano += attempt.cost_nano
+        _add_alone(result, attempt)
         if attempt.outcome == "lost":
             result.alone[NEVER_SENT] += 1
         elif attempt.error == "connect":
@@ -202,19 +244,25 @@ def _explain(found: Iterable[Attempt], result: Reckoning) -> None:
             result.unexplained.append(attempt)
 
 
-def _source(attempt: Attempt, line: Line) -> str:
-    unreadable = attempt.status is None or "answer_unreadable" in attempt.flags
-    if attempt.usage_source == "counted" and unreadable and not line.stream:
+def _add_alone(result: Reckoning, attempt: Attempt) -> None:
+    difference = result.differences[attempt.usage_source]
+    difference.ledger_nano += attempt.cost_nano
+    difference.off_nano.append(attempt.cost_nano)
+
+
+def _source(attempt: Attempt) -> str:
+    if attempt.usage_source == "estimated" and attempt.error != "lost":
         return UNSEEN
     return attempt.usage_source
 
 
 def _add(result: Reckoning, attempt: Attempt, line: Line) -> None:
-    difference = result.differences[_source(attempt, line)]
+    difference = result.differences[_source(attempt)]
     difference.attempts += 1
     difference.ledger_nano += attempt.cost_nano
     difference.invoice_nano += line.cost_nano
     off = attempt.cost_nano - line.cost_nano
+    difference.off_nano.append(off)
     if line.cost_nano:
         difference.each_nano.append(round(1000 * off / line.cost_nano))
     if off and attempt.usage_source in {"provider", "none"}:

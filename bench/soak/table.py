@@ -55,6 +55,8 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     yield "ledger - invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
     for source in _SOURCES:
         yield from _difference(_NAMES[source], found.differences.get(source, Difference()))
+    verdict = found.verdict()
+    yield "  counted and estimated", "", f"{verdict.attempts:,}; {verdict}"
     yield from _difference("all", _sum(found.differences.values()))
     yield "spool left, bytes", f"{outcome.spool_left:,}", ""
     yield "holds left", f"{outcome.holds_left:,}", f"quiet after {outcome.quiet_after_s:.1f} s"

@@ -109,7 +109,11 @@ def output_bound(cap: int | None, model: str, choices: int = 1) -> int:
     return choices * cap
 
 
-def likely_tokens(body_bytes: int, cap: int | None, choices: int = 1) -> tuple[int, int]:
-    """Input and output tokens that a call usually has: the charge of one whose answer was lost."""
-    output = _LIKELY_OUTPUT if cap is None else min(cap, _LIKELY_OUTPUT)
-    return -(-body_bytes // _LIKELY_BYTES_PER_TOKEN), choices * output
+def likely_input(body_bytes: int) -> int:
+    """Input tokens that a body of so many bytes usually has, where nothing better is known."""
+    return -(-body_bytes // _LIKELY_BYTES_PER_TOKEN)
+
+
+def likely_output(cap: int | None) -> int:
+    """Output tokens that an answer usually has, where nothing better is known."""
+    return _LIKELY_OUTPUT if cap is None else min(cap, _LIKELY_OUTPUT)

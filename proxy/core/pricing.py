@@ -154,6 +154,15 @@ class Rates:
             next_above = tier.above
         return -(-(worst + self.per_request) // self.denominator)
 
+    def likely_nano(self, input_tokens: int, output_tokens: int, beside: Usage = EMPTY) -> int:
+        """What so many tokens of plain text in and out cost, and what the request itself counts."""
+        prices = self.tier(input_tokens).numerators
+        cost = input_tokens * prices[_INPUT] + output_tokens * prices[_OUTPUT] + self.per_request
+        if beside is not EMPTY:
+            counts = _counts(self._billed(beside))
+            cost += sum(n * p for n, p in zip(counts, prices, strict=True))
+        return round_half_even(cost, self.denominator)
+
     def _billed(self, usage: Usage) -> Usage:
         if 0 < usage.milliseconds < self.minimum_ms:
             usage = replace(usage, milliseconds=self.minimum_ms)
@@ -163,6 +172,7 @@ class Rates:
 
 
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)
+_INPUT, _OUTPUT = BUCKETS.index("input"), BUCKETS.index("output")
 _new_line: Callable[[type[ChargeLine], tuple[str, int, str, str]], ChargeLine] = tuple.__new__
 
 

@@ -8,11 +8,13 @@ from msgspec.structs import replace
 
 from proxy.core.calibration import calibration
 from proxy.core.call import AttemptRecord
-from proxy.core.pricing import PROVISIONED
+from proxy.core.pricing import PROVISIONED, Charge
 from proxy.core.rating import NO_CHARGE, Metered, Rated, price_flags, rate
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
+from proxy.gateway.dialects.document_scan import UNREADABLE
+from proxy.gateway.experience import Experience
 from proxy.gateway.ports import Tokenizer
 
 # An attempt's error: we did not wait for the rest.
@@ -31,6 +33,7 @@ class Meter:
     """Turns an attempt that is over into its row."""
 
     tokenizer: Tokenizer
+    experience: Experience
 
     async def measure(
         self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str = ""
@@ -66,6 +69,8 @@ class Meter:
         rated = _NOT_RATED
         if source is not UsageSource.NONE:
             rated = rate(call.config.prices, metered, call.started_at_us)
+            if source is UsageSource.ESTIMATED:
+                rated = rated._replace(charge=_within_hold(call, rated.charge))
         started, error = attempt.started, error or scan.error
         status = attempt.status
         answered = status is not None and status < _FIRST_ERROR and not error
@@ -114,7 +119,18 @@ class Meter:
         output = scanner.count_output()
         if scanner.scan.error and scanner.scan.finished and not output:
             return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
+        if not call.facts.stream and not _seen_whole(attempt, scanner.scan):
+            return self._likely(call, tokens, output), UsageSource.ESTIMATED
         return Usage(input=tokens, output=output), UsageSource.COUNTED
+
+    def _likely(self, call: ActiveCall, tokens: int, seen: int) -> Usage:
+        """The usage of an answer that is billed whole, and was not seen, or not to its end."""
+        facts = call.facts
+        if not facts.makes_text:
+            return Usage(input=tokens, output=seen) + facts.beside
+        team = call.principal.key.team.name
+        output = self.experience.output(team, facts.model, call.cap.tokens) * facts.choices
+        return Usage(input=tokens, output=max(output, seen)) + facts.beside
 
     async def _complete(self, call: ActiveCall, scanner: Scanner, usage: Usage) -> Usage:
         """Usage of which the provider reported one side: the other one is counted."""
@@ -133,6 +149,18 @@ class Meter:
 
 def _answered(attempt: Attempt) -> bool:
     return attempt.status is not None and attempt.status < _FIRST_ERROR
+
+
+def _seen_whole(attempt: Attempt, scan: Scan) -> bool:
+    return attempt.status is not None and scan.finished and UNREADABLE not in scan.flags
+
+
+def _within_hold(call: ActiveCall, charge: Charge) -> Charge:
+    """An estimate never charges more than is held for the call."""
+    if call.hold is None:
+        return charge
+    left = call.hold.amount_nano - sum(a.cost_nano for a in call.attempts)
+    return charge if charge.nano <= left else Charge(max(left, 0), ())
 
 
 def _flags(call: ActiveCall, scan: Scan, metered: Metered, *, answered: bool) -> tuple[str, ...]:

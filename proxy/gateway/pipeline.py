@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from proxy.core import estimate
-from proxy.core.call import AttemptRecord, CallFinished, Outcome, Principal
+from proxy.core.call import AttemptRecord, CallFinished, CallRecord, Outcome, Principal
 from proxy.core.errors import (
     LedgerError,
     LedgerUnavailable,
@@ -20,12 +20,14 @@ from proxy.core.errors import (
 )
 from proxy.core.limits import check_input_cap, check_over_cap, output_cap
 from proxy.core.reservation import Settlement
+from proxy.core.usage import UsageSource
 from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.dialects.base import Address
 from proxy.gateway.dialects.errors import refused_status
+from proxy.gateway.experience import Experience
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Meter, estimated_attempt
@@ -57,8 +59,9 @@ class Pipeline:
     def __init__(self, ports: Ports, config: GatewayConfig) -> None:
         self.config = config  # replaced whole on a reload; a call keeps the one it started with
         self._ports = ports
-        self._reservations = Reservations(ports.ledger, ports.tokenizer)
-        self._meter = Meter(ports.tokenizer)
+        self._experience = Experience()
+        self._reservations = Reservations(ports.ledger, ports.tokenizer, self._experience)
+        self._meter = Meter(ports.tokenizer, self._experience)
         self._forwarder = Forwarder(ports.ledger, self._meter)
         self._settling: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
@@ -254,6 +257,7 @@ class Pipeline:
         record = call.record()
         settlement = Settlement(record, call.principal, call.hold, call.facts.model)
         await self._ports.ledger.settle(settlement)
+        self._learn(call, record)
         self._ports.observe(
             CallFinished(
                 record,
@@ -261,6 +265,20 @@ class Pipeline:
                 call.inbound.text(b"traceparent"),
             )
         )
+
+    def _learn(self, call: ActiveCall, record: CallRecord) -> None:
+        attempts, facts, body = record.attempts, call.facts, call.body
+        if not attempts or not isinstance(body, bytes):
+            return
+        last = attempts[-1]
+        if last.usage_source is UsageSource.PROVIDER and record.outcome is Outcome.COMPLETED:
+            self._experience.learn(
+                call.principal.key.team.name,
+                facts.model,
+                body_bytes=len(body),
+                tokens_in=last.usage.input_tokens,
+                tokens_out=last.usage.output_tokens // max(facts.choices, 1),
+            )
 
     async def _last_attempt(self, call: ActiveCall, relay: Relay | None) -> AttemptRecord:
         assert call.attempt is not None  # noqa: S101 - asked by the caller

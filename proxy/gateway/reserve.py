@@ -23,6 +23,7 @@ from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.config import Upstream
 from proxy.gateway.dialects.base import RequestFacts
+from proxy.gateway.experience import Experience
 from proxy.gateway.ports import Ledger, Tokenizer
 
 _LEAST_SHRUNK_CAP = 16  # tokens: an answer shorter than that is none
@@ -36,6 +37,7 @@ class Reservations:
 
     ledger: Ledger
     tokenizer: Tokenizer
+    experience: Experience
 
     async def reserve(self, call: ActiveCall) -> Hold:
         """The call's hold. Raises BudgetExceeded, ModelNotPriced, CallNotBounded; LedgerError."""
@@ -43,13 +45,30 @@ class Reservations:
             return await self._exempt(call)
         bound = _bound(call)
         call.amount_nano = bound.most_nano(call.cap)
-        call.estimate_nano = bound.likely_nano(call.cap)
+        call.estimate_nano = self._likely_nano(call, bound)
         answer = await self._ask(call, bound)
         if isinstance(answer, Refused):
             answer = await self._more_precisely(call, bound, answer)
         if answer.hard and call.facts.stream and (call.cap.tokens is None or call.facts.unbounded):
             call.paid_output = bound.affordable(answer.amount_nano)
         return answer
+
+    def _likely_nano(self, call: ActiveCall, bound: "_Bound") -> int:
+        """What it will likely cost: the charge of a call whose end nobody saw.
+
+        The provider stops a stream when it loses us: half of it was made by then, on average. What
+        is not streamed it makes, and bills, to the end.
+        """
+        if not bound.rates:
+            return 0
+        team, model = call.principal.key.team.name, call.facts.model
+        output = self.experience.output(team, model, call.cap.tokens) * bound.choices
+        if not bound.makes_text:
+            output = 0
+        elif call.facts.stream:
+            output -= output // 2
+        tokens = self.experience.input(team, model, bound.body_bytes)
+        return bound.rates[0].likely_nano(tokens, output, bound.beside)
 
     async def _exempt(self, call: ActiveCall) -> Hold:
         answer = await self.ledger.reserve(
@@ -127,13 +146,20 @@ class _Bound(Struct, frozen=True):
     choices: int
     body_bytes: int = 0
     makes_text: bool = True
+    streamed: bool = False
     beside: Usage = EMPTY
 
     def most_nano(self, cap: Cap) -> int:
-        """The most that the call can cost: one answer, and the prompt wherever it was tried before."""
+        """The most that the call can cost: one answer, and the prompt wherever it was tried before.
+
+        What is not streamed is made to the end, and billed, also where we gave up and tried the next.
+        """
         output = self._most_output(cap)
         beside = self.beside if self.beside is not EMPTY else None
-        most = max((r.most_nano(self.input_tokens, output, beside) for r in self.rates), default=0)
+        each = [r.most_nano(self.input_tokens, output, beside) for r in self.rates]
+        if not self.streamed:
+            return sum(each)
+        most = max(each, default=0)
         if len(self.rates) > 1:
             prompts = [r.most_nano(self.input_tokens, 0) for r in self.rates]
             most += sum(prompts) - min(prompts)
@@ -156,15 +182,6 @@ class _Bound(Struct, frozen=True):
             else:
                 high = middle - 1
         return low
-
-    def likely_nano(self, cap: Cap) -> int:
-        """What it will likely cost: the charge of a call whose end nobody saw."""
-        if not self.rates:
-            return 0
-        tokens = estimate.likely_tokens(
-            self.body_bytes, cap.tokens, self.choices if self.makes_text else 0
-        )
-        return self.rates[0].most_nano(*tokens, self.beside)
 
 
 def _pending(call: ActiveCall) -> AttemptRecord:
@@ -192,6 +209,7 @@ def _bound(call: ActiveCall) -> _Bound:
         choices=facts.choices,
         body_bytes=body_bytes,
         makes_text=facts.makes_text,
+        streamed=facts.stream,
         beside=facts.beside,
     )
 

@@ -11,7 +11,8 @@ from proxy.core.estimate import (
     UNKNOWN_MAX_OUTPUT,
     counted_bound,
     input_bound,
-    likely_tokens,
+    likely_input,
+    likely_output,
     model_max_output,
     output_bound,
 )
@@ -196,5 +197,5 @@ def test_every_choice_has_its_cap() -> None:
 
 def test_a_lost_call_is_charged_what_is_usual() -> None:
     """Four bytes a token in, a short answer out, and never more than its cap."""
-    assert likely_tokens(4_001, None) == (1_001, 512)
-    assert likely_tokens(4_000, 100, choices=2) == (1_000, 200)
+    assert (likely_input(4_001), likely_output(None)) == (1_001, 512)
+    assert (likely_input(4_000), likely_output(100)) == (1_000, 100)

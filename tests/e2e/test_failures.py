@@ -12,7 +12,15 @@ import orjson
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.running import KEY, SIMULATED, Running, as_billed, as_invoiced, bearer, chat_body
+from tests.e2e.running import (
+    KEY,
+    SIMULATED,
+    Running,
+    as_billed,
+    as_invoiced,
+    bearer,
+    chat_body,
+)
 from tests.e2e.wire import Answer, ask, message
 
 WORDS = "water river morning light"
@@ -123,14 +131,35 @@ async def test_no_answer_in_time_is_a_504(start: Start, stream: bool) -> None:
         (attempt,) = await run.attempts(row["id"])
         (line,) = await run.invoice()
         spent = await run.settled_cleanly()
-    # What is not streamed is billed whole, but who gave up can't know what that came to.
-    assert spent == line["cost_nano"] - 4000 * line["completion_tokens"]
-    assert stream or line["completion_tokens"]
+    # What is not streamed is billed whole; who gave up can only guess what that came to.
+    guessed = row["output_tokens"] - line["completion_tokens"]
+    assert spent == line["cost_nano"] + 4000 * guessed
     assert row["input_tokens"] == line["prompt_tokens"]
-    assert (row["output_tokens"], row["usage_source"]) == (0, "counted")
+    expected = (0, "counted") if stream else (512, "estimated")
+    assert (row["output_tokens"], row["usage_source"]) == expected
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert (row["outcome"], row["status"], attempt["error"]) == ("upstream_failed", 504, "timeout")
     assert attempt["status"] is None
+
+
+async def test_what_was_given_up_is_charged_what_such_calls_usually_cost(start: Start) -> None:
+    """By what this process has seen of the team and the model; marked, and never more than was held."""
+    async with start(sim={"first_byte_timeout_s": 0.3}) as run:
+        for _ in range(3):
+            await run.chat("[[sim: output_tokens=40]]", max_completion_tokens=100)
+            await run.app.house.pipeline.settled()
+        late = "[[sim: output_tokens=40, first_byte_ms=5000]]"
+        usual = await run.chat(late, max_completion_tokens=100)
+        short = await run.chat(late, max_completion_tokens=25)
+        await run.is_idle()
+        rows, lines = (await run.calls())[3:], (await run.invoice())[3:]
+        await run.settled_cleanly()
+    assert (usual.status_code, short.status_code) == (504, 504)
+    assert [(r["output_tokens"], r["usage_source"]) for r in rows] == [
+        (40, "estimated"),
+        (25, "estimated"),
+    ]
+    assert [line["completion_tokens"] for line in lines] == [40, 25]
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
@@ -237,7 +266,7 @@ async def test_a_malformed_whole_answer_passes_as_it_is(run: Running, malformed:
         assert (row["usage_source"], row["cost_usd"]) == ("none", "0.00")
     else:
         assert "answer_unreadable" in attempt["flags"]
-        assert row["usage_source"] == "counted"
+        assert row["usage_source"] == "estimated"
 
 
 @contextlib.asynccontextmanager

@@ -89,7 +89,9 @@ async def test_the_next_target_answers_where_one_fails(
     assert answered["upstream_call_id"] == line.completion_id
     assert (row["attempts"], row["upstream"], row["status"]) == (2, "backup", 200)
     assert row["outcome"] == "completed"
-    assert row["output_tokens"] == line.completion_tokens == 9
+    # What is not streamed is billed whole, also where it came too late.
+    guessed = 512 if error == "timeout" and not stream else 0
+    assert (row["output_tokens"], line.completion_tokens) == (9 + guessed, 9)
 
 
 async def test_a_client_error_is_not_tried_elsewhere(start: Start) -> None:

@@ -81,6 +81,33 @@ def test_a_counted_usage_may_differ() -> None:
     assert (found.wrong, found.differences["counted"].each_nano) == ([], [20])
 
 
+@pytest.mark.parametrize(
+    ("off", "spread", "number", "wrong"),
+    [
+        (10, 5, 400, False),  # 1 %
+        (25, 5, 400, True),  # 2.5 %, and no chance
+        (25, 5, 100, False),  # but too few
+        (25, 600, 400, False),  # or chance
+        (-25, 5, 400, True),
+    ],
+)
+def test_counted_and_estimated_ones_must_come_within_two_percent(
+    off: int, spread: int, number: int, wrong: bool
+) -> None:
+    """All together, by more than chance."""
+    costs = [1_000 + off + (spread if n % 2 else -spread) for n in range(number)]
+    found = [
+        replace(ATTEMPT, upstream_call_id=f"id-{n}", usage_source="counted", cost_nano=cost)
+        for n, cost in enumerate(costs)
+    ]
+    lines = [
+        replace(LINE, request_id=f"r-{n}", completion_id=f"id-{n}", cost_nano=1_000)
+        for n in range(number)
+    ]
+
+    assert compare(found, lines).verdict().is_wrong == wrong
+
+
 def test_without_an_id_the_tag_and_the_order_tell() -> None:
     """Two attempts of one call, of which the first was given up without a word of the provider."""
     first = replace(ATTEMPT, upstream_call_id="", usage_source="none", cost_nano=0, status=None)

@@ -46,6 +46,7 @@ def run(root: Path, tools: Path, failing: str) -> tuple[int, list[str]]:
         (".venv/.ready", [".venv/.ready"]),
         ("lint", [".venv/.ready", "lint"]),
         ("test", [".venv/.ready", "lint", "test"]),
+        ("soak", [".venv/.ready", "lint", "test", "soak"]),
     ],
 )
 def test_a_failing_step_is_the_last(
@@ -60,7 +61,7 @@ def test_a_failing_step_is_the_last(
 def test_all_steps_well_is_well(root: Path, tools: Path) -> None:
     code, targets = run(root, tools, failing="nothing")
 
-    assert (code, targets) == (0, [".venv/.ready", "lint", "test"])
+    assert (code, targets) == (0, [".venv/.ready", "lint", "test", "soak"])
 
 
 def test_prometheus_is_unpacked_where_it_is_absent(root: Path, tmp_path: Path, tools: Path) -> None:
