@@ -40,8 +40,11 @@ class Application:
         """One connection's event: a request, or the server's start and stop."""
         kind = scope["type"]
         if kind == "http":
-            if scope["path"].startswith(_DATA_PATH):
+            path = scope["path"]
+            if path.startswith(_DATA_PATH):
                 await self.house.routes(scope, receive, send)
+            elif path == "/ui" or path.startswith("/ui/"):
+                await self.house.ui(scope, receive, send)
             else:
                 await self.house.admin(scope, receive, send)
         elif kind == "lifespan":

@@ -58,6 +58,7 @@ See what it cost, set a budget, and see the next call refused:
   {farebox} report spend --by team,model
   {farebox} budgets set --team {TEAM} --limit-usd 0.0001 --window day
 
+The same as pages (log in with the admin token): {base}/ui
 What Farebox counted, in Prometheus' format: {base}/metrics    Admin API: {base}/admin/docs
 """
 

@@ -32,13 +32,16 @@ from proxy.observe.workers import Workers
 from proxy.settings import Settings, changed, needs_restart
 from proxy.store import migrate
 from proxy.store.alerts import AlertQueue
+from proxy.store.audits import Audits
 from proxy.store.engine import Database
 from proxy.store.keys import KeyStore, now_us
+from proxy.store.latency import Latencies
 from proxy.store.price_data import PriceData
 from proxy.store.price_rules import rules_from
 from proxy.store.pricebook import LayeredPriceBook
 from proxy.store.records import Records
 from proxy.store.vocabulary import Vocabulary
+from proxy.ui import UiDeps, create_ui
 
 _log = structlog.get_logger("farebox")
 _KEYS_EVERY_S = 1.0  # a revocation reaches every process within this time
@@ -78,6 +81,7 @@ class House:
             OwnCalls(self.pipeline, self.keys, self.ledger),
         )
         self.admin = create_admin(self._admin_deps())
+        self.ui = create_ui(self._ui_deps())
         self._run(self._refresh_keys())
         self.metrics.watch(
             in_flight=lambda: self.pipeline.in_flight,
@@ -204,6 +208,17 @@ class House:
             for view in await self.ledger.budgets()
             for w in view.windows
         ]
+
+    def _ui_deps(self) -> UiDeps:
+        return UiDeps(
+            ledger=self.ledger,
+            keys=self.keys,
+            records=Records(self.database),
+            latencies=Latencies(self.database),
+            audits=Audits(self.database),
+            settings=lambda: self.settings,
+            settled=self.pipeline.settled,
+        )
 
     async def _not_ready(self) -> str:
         """Why this process should get no calls; "" where it should."""

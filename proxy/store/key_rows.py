@@ -65,6 +65,12 @@ class StoredKey:
         expired = self.expires_at_us is not None and self.expires_at_us <= now_us
         return "expired" if expired else "active"
 
+    def digests(self, now_us: int) -> tuple[str, ...]:
+        """The hashes of the secrets that open it: after a rotation the one before, too, for its grace."""
+        if self.previous_sha256 and (self.previous_until_us or 0) > now_us:
+            return (self.sha256, self.previous_sha256)
+        return (self.sha256,)
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
@@ -105,6 +111,11 @@ def stored(row: RowMapping) -> StoredKey:
 def by_digest(sha256: str) -> Select[tuple[object, ...]]:
     """The key whose secret, or whose secret before the last rotation, has this hash."""
     return select(keys).where(or_(keys.c.sha256 == sha256, keys.c.previous_sha256 == sha256))
+
+
+def by_id(key_id: str) -> Select[tuple[object, ...]]:
+    """One key."""
+    return select(keys).where(keys.c.id == key_id)
 
 
 def active(at_us: int, limit: int) -> Select[tuple[object, ...]]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from proxy.core.call import Key, Team
 from proxy.settings import AcceptedKeys, KeySettings
@@ -118,6 +118,27 @@ class KeyStore:
             if matches and (team := self._teams.get(rule.team)):
                 name = f"provider:{digest[:8]}"
                 return Key(id=name, name=name, team=team, forward_upstream=rule.upstream)
+        return None
+
+    # Who looks at their team's pages
+
+    async def of_secret(self, secret: str) -> StoredKey | None:
+        """The stored key with this secret, where it works now and its team is known."""
+        digest = sha256(secret.encode()).hexdigest()
+        rows = await self._database.fetch(key_rows.by_digest(digest))
+        return self._working(rows, digest)
+
+    async def of_id(self, key_id: str) -> StoredKey | None:
+        """The same by its id."""
+        return self._working(await self._database.fetch(key_rows.by_id(key_id)), None)
+
+    def _working(self, rows: Sequence[RowMapping], digest: str | None) -> StoredKey | None:
+        for row in rows:
+            key = key_rows.stored(row)
+            now = self._clock_us()
+            known = key.state(now) == "active" and key.team in self._teams
+            if known and (digest is None or digest in key.digests(now)):
+                return key
         return None
 
     # Keeping up
