@@ -15,9 +15,11 @@ echo "$last" >> "$(dirname "$0")/asked"
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """A folder for a make of our own, before all others."""
+    """A folder for a make of our own, before all others, and for what need not be installed here."""
     folder = tmp_path / "bin"
     folder.mkdir()
+    (folder / "chromium").write_text("#!/bin/sh\n")
+    (folder / "chromium").chmod(0o755)
     return folder
 
 

@@ -56,10 +56,10 @@ def fill(database_url: str, calls: int, days: int = 40) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def served(folder: Path, calls: int, **changed: Any) -> Iterator[Served]:
+def served(folder: Path, calls: int, days: int = 40, **changed: Any) -> Iterator[Served]:
     """Farebox over such a ledger, until the block ends."""
     database = f"sqlite:///{folder}/farebox.db"
-    secrets = fill(database, calls)
+    secrets = fill(database, calls, days)
     with serving(demo_settings(database, **changed)) as url:
         yield Served(url, secrets)
 
