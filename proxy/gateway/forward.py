@@ -19,6 +19,7 @@ from proxy.gateway.router import Target
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse, Written
 
 _OPENAI = "openai"
+_V1 = b"/v1"
 _IN_SEGMENT = "@:!$&'()*+,;=~"  # what a segment of a path may hold unescaped
 _NEXT_ON = frozenset((408, 429, 500, 502, 503, 504, 529))  # worth another upstream, if there is one
 _OPTION_REFUSED = frozenset((400, 422))
@@ -209,8 +210,12 @@ def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:
     if patch.model is not None and way.model_span is not None:
         start, end = way.model_span
         path = path[:start] + quote(patch.model, safe=_IN_SEGMENT).encode() + path[end:]
-    path = path[way.holds :]
-    if way.holds and way.dialect.family in (_OPENAI, *upstream.also):
+    family = way.dialect.family
+    # Cohere's rerank is served beside OpenAI's paths too, by vLLM and others.
+    foreign = upstream.dialect == _OPENAI != family and path.startswith(_V1 + b"/")
+    holds = len(_V1) if foreign else way.holds
+    path = path[holds:]
+    if holds and (foreign or family in (_OPENAI, *upstream.also)):
         path = upstream.openai_prefix + path
     query = without_key(inbound.query, way.dialect.family)
     return path + b"?" + query if query else path

@@ -53,7 +53,14 @@ PRESETS: dict[str, Preset] = {
     "vllm": _WITH_MESSAGES,
     "ollama": Preset("", cap_parameter="max_tokens", openai_prefix="/v1", also=("anthropic",)),
     "bedrock": Preset("aws", cap_parameter="max_tokens", drain=True, openai_prefix="/openai/v1"),
-    "anthropic": Preset("anthropic", include_usage=False, cap_parameter="max_tokens"),
+    # Its base URL may be the bare host, as its own SDKs have it.
+    "anthropic": Preset(
+        "anthropic",
+        include_usage=False,
+        cap_parameter="max_tokens",
+        openai_prefix="/v1",
+        also=("anthropic",),
+    ),
     "lmstudio": _WITH_MESSAGES,
     "mlx": _SELF_HOSTED,
     "llamacpp": _WITH_MESSAGES,

@@ -16,7 +16,7 @@ from tests.e2e.heard import Heard
 from tests.e2e.running import Running, config, farebox
 
 PROVIDERS_KEY = "sk-of-the-provider"
-_FAMILIES = {"anthropic": "/v1", "cohere": "", "ollama": ""}
+_FAMILIES = {"anthropic": "/v1", "cohere": "", "ollama": "", "openai": "/v1"}
 _MODELS = {"claude-*": "anthropic", "command-*": "cohere", "embed-*": "cohere",
            "rerank-*": "cohere", "qwen*": "ollama"}  # fmt: skip
 # One price for all; easy to add up.
@@ -51,7 +51,7 @@ def begin(tmp_path: Path, migrated: Path) -> Begin:
             upstreams = {
                 name: {"dialect": name, "base_url": there + path, "api_key": PROVIDERS_KEY,
                        "on_client_leave": "abort"}
-                for name, path in _FAMILIES.items()
+                for name, path in (_FAMILIES | changes.pop("bases", {})).items()
             }  # fmt: skip
             sections: dict[str, Any] = {
                 "models": [{"match": m, "upstream": u} for m, u in _MODELS.items()],

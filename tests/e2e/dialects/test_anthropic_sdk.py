@@ -228,3 +228,12 @@ async def test_other_servers_of_this_api_are_metered_too(begin: Begin) -> None:
             9,
         )
         assert row["input_tokens"] > 0
+
+
+@pytest.mark.parametrize("base", ["", "/v1"])
+async def test_the_base_url_may_be_the_bare_host(begin: Begin, base: str) -> None:
+    """As Anthropic's SDKs have it, or with the prefix, as OpenAI's."""
+    async with begin(provider(), bases={"anthropic": base}) as both:
+        async with sdk(both.here) as client:
+            await client.messages.create(**ASKED)
+        assert [heard.path for heard in both.upstream.heard] == ["/v1/messages"]

@@ -8,7 +8,7 @@ from cohere.core.api_error import ApiError
 
 from tests.e2e.dialects.conftest import PROVIDERS_KEY, Begin
 from tests.e2e.dialects.upstream import Answer, Upstream, document, events, lines
-from tests.e2e.running import KEY, nano
+from tests.e2e.running import KEY, bearer, nano
 
 USAGE = {
     "billed_units": {"input_tokens": 4, "output_tokens": 5},
@@ -145,3 +145,14 @@ async def test_a_cap_is_added_where_there_is_no_limit(begin: Begin) -> None:
         async with sdk(both.here) as client:
             await client.chat(**ASKED)
         assert both.upstream.heard[0].body["max_tokens"] == 16
+
+
+async def test_a_server_of_openais_api_may_serve_rerank_too(begin: Begin) -> None:
+    """vLLM's, which answers with OpenAI's usage."""
+    answer = document(id="r", results=[], usage={"prompt_tokens": 7, "total_tokens": 7})
+    rules = [{"match": "*", "upstream": "openai"}]
+    async with begin(Upstream({("/v1/rerank", False): answer}), models=rules) as both:
+        body = {"model": "bge-reranker", "query": "q", "documents": ["a"]}
+        said = await both.run.client.post("/v1/rerank", json=body, headers=bearer(KEY))
+        assert (said.status_code, both.upstream.heard[0].path) == (200, "/v1/rerank")
+        assert (await both.run.only_call())["input_tokens"] == 7
