@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from math import ceil
 from typing import Any
@@ -32,7 +33,11 @@ HOUR_S, DAY_S = 3600, 86_400
 NOW_S = NOON_US // 1_000_000 + 1234
 FROM_S = NOW_S - 10 * DAY_S
 WILD = "it's $q$ a (team) ' OR '1'='1"
-STATEMENTS = {f"{t.board}: {t.title}": t for t in boards.sql()}
+STATEMENTS = {
+    f"{t.board}: {t.title}" + ("" if t.letter == "A" else f", {t.letter}"): t for t in boards.sql()
+}
+WEEK_S = 7 * DAY_S
+MONTH_S = 1_793_491_200  # the first of November 2026
 
 
 @dataclass(frozen=True)
@@ -183,14 +188,9 @@ def test_a_chosen_team_is_all_that_is_shown(ledger: Seeded) -> None:
 
 
 def test_today_and_this_month_are_the_reports(ledger: Seeded) -> None:
-    """And the forecast is the month so far by the part of it that has passed."""
     [shown] = ledger.panel("spend: Spend")
     today = NOW_S // DAY_S * DAY_S
-    month, next_month, last_month = (
-        1_793_491_200,
-        1_796_083_200,
-        1_790_812_800,
-    )  # Nov, Dec, Oct 2026
+    month, last_month = MONTH_S, MONTH_S - 31 * DAY_S
     spans = {
         "Today": (today, NOW_S),
         "Yesterday": (today - DAY_S, today - 1),
@@ -200,10 +200,26 @@ def test_today_and_this_month_are_the_reports(ledger: Seeded) -> None:
 
     for name, span in spans.items():
         assert nano(shown[name]) == total(ledger.report("team", *span)) > 0, name
-    forecast = shown["This month"] * (next_month - month) / (NOW_S - month)
-    assert float(shown["Forecast for this month"]) == pytest.approx(float(forecast))
     unpriced = sum(row.unpriced or 0 for row in ledger.report("team", month, NOW_S))
     assert shown["Unpriced calls this month"] == unpriced
+
+
+def test_the_forecast_takes_each_day_to_come_for_its_weekday(ledger: Seeded) -> None:
+    """What is spent, the rest of today, and the days to come like the same weekdays of four weeks."""
+    today = NOW_S // DAY_S * DAY_S
+    day = {
+        int(datetime.fromisoformat(row.group["day"] + "T00:00Z").timestamp()): nano(row.cost_usd)
+        for row in ledger.report("day", today - 28 * DAY_S, NOW_S)
+    }
+    expected = float(sum(cost for start, cost in day.items() if start >= MONTH_S))
+    for start in range(today, MONTH_S + 30 * DAY_S, DAY_S):
+        past = range(today - 28 * DAY_S, today, DAY_S)
+        alike = [day.get(d, 0) for d in past if not (start - d) % WEEK_S]
+        left = (today + DAY_S - NOW_S) / DAY_S if start == today else 1
+        expected += sum(alike) / len(alike) * left
+    [shown] = ledger.panel("spend: Spend, B")
+
+    assert float(shown["Forecast for this month"]) == pytest.approx(expected / 1e9)
 
 
 def test_the_time_shown_is_the_report_of_it(ledger: Seeded) -> None:

@@ -6,6 +6,7 @@ from boards.queries import (
     CALLS,
     HOURS,
     MOMENTS,
+    NEWEST,
     Query,
     Sql,
     chosen_rows,
@@ -33,16 +34,19 @@ GROUP BY model
 HAVING sum(input_tokens) + sum(output_tokens) > 0
 ORDER BY sum(cost_nano) DESC, model
 LIMIT 100"""
-CAPS = f"""SELECT output_cap_source AS "Set by", team AS "Team", {MODEL_OF_CALL} AS "Model",
+CAPS = f"""SELECT output_cap_source AS "Set by", team AS "Team", model AS "Model",
   count(*) AS "Calls",
   count(*) FILTER (WHERE output_tokens >= output_cap) AS "Reached the cap",
   avg((output_tokens >= output_cap)::int) AS "Share",
   min(output_cap) AS "Lowest cap", max(output_cap) AS "Highest cap"
-FROM calls
-WHERE {MOMENTS}
-  AND output_cap IS NOT NULL AND output_tokens > 0
-  AND {chosen_rows(MODEL_OF_CALL)}
-GROUP BY output_cap_source, team, {MODEL_OF_CALL}
+FROM (
+  SELECT output_cap_source, team, {MODEL_OF_CALL} AS model, output_tokens, output_cap FROM calls
+  WHERE {MOMENTS}
+    AND output_cap IS NOT NULL AND output_tokens > 0
+    AND {chosen_rows(MODEL_OF_CALL)}
+  {NEWEST}
+) AS shown
+GROUP BY output_cap_source, team, model
 ORDER BY "Reached the cap" DESC, "Calls" DESC, output_cap_source, team, "Model"
 LIMIT 200"""
 
@@ -72,7 +76,7 @@ def board() -> str:
             ),
             "From the ledger": (
                 Table("Models", "short", "What a model's tokens cost.", (Sql(MODELS),), units=(("Cost", USD), ("Per 1,000 output tokens", USD), ("Cached", "percentunit"), ("Reasoning", "percentunit")), width=12),
-                Table("Answers that reached their cap", "short", "Of the calls with a cap, how many answers were as long as it allowed, and who had set it. Several answers to one call count together.", (Sql(CAPS),), units=(("Share", "percentunit"),), width=12),
+                Table("Answers that reached their cap", "short", "Of the newest 500,000 calls with a cap at most, how many answers were as long as it allowed, and who had set it. Several answers to one call count together.", (Sql(CAPS),), units=(("Share", "percentunit"),), width=12),
             ),
         },
         since="now-24h",

@@ -120,6 +120,7 @@ def chosen_rows(model: str = "model") -> str:
 
 HOURS = "hour BETWEEN $__unixEpochFrom() / 3600 * 3600 AND $__unixEpochTo()"
 DAYS = "day BETWEEN $__unixEpochFrom() / 86400 * 86400 AND $__unixEpochTo()"
+NEWEST = "ORDER BY started_at_us DESC LIMIT 500000"  # what a panel may read of calls within seconds
 MOMENTS = (  # 3600000000 is a BIGINT by its size, and so is what it is multiplied with
     "started_at_us >= $__unixEpochFrom() / 3600 * 3600000000\n"
     "  AND started_at_us < ($__unixEpochTo() / 3600 + 1) * 3600000000"

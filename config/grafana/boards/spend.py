@@ -2,7 +2,18 @@
 
 from boards.frame import SOURCES, page
 from boards.panels import Figure, Numbers, Table
-from boards.queries import ANSWERED, DAYS, HOURS, MOMENTS, Query, Sql, chosen, chosen_rows, rate
+from boards.queries import (
+    ANSWERED,
+    DAYS,
+    HOURS,
+    MOMENTS,
+    NEWEST,
+    Query,
+    Sql,
+    chosen,
+    chosen_rows,
+    rate,
+)
 
 # Epoch seconds of this day's and month's beginnings, in UTC.
 CLOCK = """WITH utc AS (SELECT now() AT TIME ZONE 'UTC' AS moment), clock AS (
@@ -17,13 +28,35 @@ TOTALS = f"""{CLOCK}
 SELECT coalesce(sum(cost_nano) FILTER (WHERE hour >= today), 0) / 1e9 AS "Today",
   coalesce(sum(cost_nano) FILTER (WHERE hour >= today - 86400 AND hour < today), 0) / 1e9 AS "Yesterday",
   coalesce(sum(cost_nano) FILTER (WHERE hour >= month), 0) / 1e9 AS "This month",
-  coalesce(sum(cost_nano) FILTER (WHERE hour >= month), 0) / 1e9
-    * max(next_month - month) / max(greatest(now - month, 3600)) AS "Forecast for this month",
   coalesce(sum(cost_nano) FILTER (WHERE hour >= last_month AND hour < month), 0) / 1e9 AS "Last month",
   coalesce(sum(unpriced) FILTER (WHERE hour >= month), 0) AS "Unpriced calls this month"
 FROM rollups, clock
-WHERE hour >= last_month
+WHERE hour >= (SELECT last_month FROM clock)
   AND {chosen_rows()}"""
+# Each day to come, and what is left of today, costs what its weekday did on the average of four weeks.
+FORECAST = f"""{CLOCK}, days AS (
+  SELECT hour - hour % 86400 AS day, sum(cost_nano) AS nano
+  FROM rollups
+  WHERE hour >= (SELECT least(month, today - 28 * 86400) FROM clock)
+    AND {chosen_rows()}
+  GROUP BY 1
+), begun AS (
+  SELECT min(day) AS first FROM days WHERE nano > 0
+), past AS (
+  SELECT date AS day, coalesce(nano, 0) AS nano
+  FROM clock CROSS JOIN begun
+    CROSS JOIN generate_series(greatest(first, today - 28 * 86400), today - 86400, 86400) AS date
+    LEFT JOIN days ON days.day = date
+), ahead AS (
+  SELECT coalesce((SELECT avg(nano) FROM past WHERE (date - past.day) % 604800 = 0),
+      (SELECT avg(nano) FROM past WHERE past.day >= today - 604800))
+    * CASE date WHEN today THEN (today + 86400 - now) / 86400.0 ELSE 1 END AS nano
+  FROM clock CROSS JOIN generate_series(today, next_month - 86400, 86400) AS date
+)
+SELECT ((SELECT sum(nano) FROM days, clock WHERE day >= month) + (SELECT sum(nano) FROM ahead)) / 1e9
+  AS "Forecast for this month"
+FROM clock, begun
+WHERE today - first >= 3 * 86400"""
 RANGE = f"""SELECT coalesce(sum(cost_nano), 0) / 1e9 AS "Spent",
   coalesce(sum(calls), 0) AS "Calls",
   coalesce(sum(cost_nano) / 1e9 / nullif(sum(calls) FILTER (WHERE outcome <> 'refused'), 0), 0)
@@ -58,13 +91,16 @@ ORDER BY sum(cost_nano) DESC, team, workflow
 LIMIT 200"""
 MODEL_OF_CALL = "coalesce(nullif(model_served, ''), model_requested)"
 PER_CALL = f"""WITH priced AS (
-  SELECT {MODEL_OF_CALL} AS model, cost_nano + coalesce(added, 0) AS nano
-  FROM calls LEFT JOIN
+  SELECT model, cost_nano + coalesce(added, 0) AS nano
+  FROM (
+    SELECT id, {MODEL_OF_CALL} AS model, cost_nano FROM calls
+    WHERE {MOMENTS}
+      AND outcome <> 'refused'
+      AND {chosen_rows(MODEL_OF_CALL)}
+    {NEWEST}
+  ) AS shown LEFT JOIN
     (SELECT call_id, sum(amount_nano) AS added FROM adjustments GROUP BY call_id) AS corrected
-    ON corrected.call_id = calls.id
-  WHERE {MOMENTS}
-    AND outcome <> 'refused'
-    AND {chosen_rows(MODEL_OF_CALL)}
+    ON corrected.call_id = shown.id
 )
 SELECT model AS "Model", count(*) AS "Calls",
   percentile_disc(0.5) WITHIN GROUP (ORDER BY nano) / 1e9 AS "p50",
@@ -114,9 +150,9 @@ SUMS = (
     Numbers(
         "Spend",
         USD,
-        "Calendar days and months. The forecast is straight: what was spent this month, "
-        "divided by the part of the month that has passed.",
-        (Sql(TOTALS),),
+        "Calendar days and months. Forecast: each day to come is taken to cost what its weekday did on the "
+        "average of the last four weeks; there is none before the third day.",
+        (Sql(TOTALS), Sql(FORECAST)),
         units=(("Unpriced calls this month", "short"),),
     ),
     Numbers(
@@ -151,7 +187,7 @@ CAUSES = (
     Table(
         "Cost per call",
         "short",
-        "Over the calls themselves, with corrections; what was refused is left out.",
+        "Over the newest 500,000 calls at most, with corrections; what was refused is left out.",
         (Sql(PER_CALL),),
         units=(("p50", USD), ("p95", USD), ("Dearest", USD), ("Cost", USD)),
         width=12,
