@@ -29,7 +29,7 @@ from proxy.core.pricing import PriceQuery
 from proxy.core.usage import Usage, UsageSource
 from proxy.gateway.dialects.base import NOWHERE, Patch, RequestFacts, Watch
 from proxy.gateway.dialects.openai_chat import OpenAIChat
-from proxy.observe.logs import call_fields
+from proxy.observe.call_lines import call_fields
 from proxy.observe.metrics import Metrics
 from proxy.store.pricebook import layered_book
 from proxy.store.secret import digest

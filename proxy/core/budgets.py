@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from proxy.core.call import Principal
 
 
@@ -164,8 +166,7 @@ class WindowState:
     overdraft_nano: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """The hold fits. ``warnings`` are the ids of the warn budgets it puts over their limit."""
 
     amount_nano: int  # what is held: more than asked where an unbounded call's policy adds to it
@@ -206,6 +207,13 @@ def decide(
     A call that is ``unpriced`` or ``unbounded`` first meets the policy of each blocking budget for
     such calls: refused, let through with its amount as it is, or with the policy's amount on top.
     """
+    if not (unpriced or unbounded):
+        for window in windows:
+            room = window.budget.limit_nano - window.spent_nano - window.held_nano
+            if amount_nano > room:
+                break
+        else:
+            return Admitted(amount_nano)
     blocking = [w for w in windows if w.budget.blocks]
     for window in blocking:
         if unpriced and window.budget.unpriced == "reject":

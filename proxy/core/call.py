@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -162,9 +163,50 @@ def _sum(amounts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
+class Totals(NamedTuple):
+    """A call's counts as they are shown: sums over its attempts, ``input`` and ``output`` whole."""
+
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+    stated_nano: int | None = None
+    list_nano: int | None = None
+
+
+def counts_of(attempt: AttemptRecord) -> Totals:
+    """An attempt's counts as they are shown."""
+    usage = attempt.usage
+    if usage is EMPTY:
+        return Totals(0, 0, 0, 0, 0, attempt.cost_nano, attempt.stated_nano, attempt.list_nano)
+    return Totals(
+        usage.input_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning,
+        attempt.cost_nano,
+        attempt.stated_nano,
+        attempt.list_nano,
+    )
+
+
+def totals(record: CallRecord) -> Totals:
+    """Sum a record up."""
+    attempts = record.attempts
+    if len(attempts) == 1:
+        return counts_of(attempts[0])
+    counts = [counts_of(attempt)[:6] for attempt in attempts]
+    sums = map(sum, zip((0, 0, 0, 0, 0, 0), *counts, strict=True))
+    return Totals(*sums, record.stated_nano, record.list_nano)
+
+
 class CallFinished(Struct, frozen=True):
     """The one event of a call; metrics, logs, traces and alerts subscribe to it."""
 
     record: CallRecord
     warnings: tuple[str, ...] = ()  # ids of warn budgets that are over their limit
     traceparent: str = ""  # the client's W3C trace context, as it wrote it
+    sums: Totals | None = None  # the record's, where they are known already

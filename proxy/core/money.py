@@ -36,10 +36,10 @@ def nano_from_usd(amount: str | float | Decimal) -> int:
 
 def usd(nano: int) -> str:
     """Write nano-dollars as a decimal string in US dollars: exact, at least two places, no exponent."""
-    sign = "-" if nano < 0 else ""
-    whole, fraction = divmod(abs(nano), NANO_PER_USD)
-    digits = f"{fraction:09d}".rstrip("0").ljust(2, "0")
-    return f"{sign}{whole}.{digits}"
+    if nano < 0:
+        return "-" + usd(-nano)
+    whole, fraction = divmod(nano, NANO_PER_USD)
+    return f"{whole}.{f'{fraction:09d}'.rstrip('0').ljust(2, '0')}"
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

@@ -7,6 +7,7 @@ numbers over one denominator, so that a charge on the data path costs two micros
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import compress
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -121,10 +122,12 @@ class Rates:
         tier = tiers[0] if len(tiers) == 1 else self.tier(usage.input_tokens)
         total = self.per_request
         lines: list[ChargeLine] = []
-        for count, (bucket, numerator, shown) in zip(tier.counts(usage), tier.priced, strict=False):
-            if count:
-                total += count * numerator
-                lines.append(_new_line(ChargeLine, (bucket, count, shown, model)))
+        counts = tier.counts(usage)
+        for count, (bucket, numerator, shown) in compress(
+            zip(counts, tier.priced, strict=False), counts
+        ):
+            total += count * numerator
+            lines.append(_new_line(ChargeLine, (bucket, count, shown, model)))
         if self.per_request:
             lines.append(ChargeLine("request", 1, self.per_request_shown, model))
         return total, lines
@@ -137,6 +140,10 @@ class Rates:
         may be dearer or cheaper. ``beside`` are counts that the request itself gives: pictures
         asked for, characters to speak, tokens of audio or image sent along.
         """
+        if (beside is None or beside is EMPTY) and len(self.tiers) == 1:
+            (tier,) = self.tiers
+            cost = input_tokens * tier.dearest_input + output_tokens * tier.dearest_output
+            return -(-(cost + self.per_request) // self.denominator)
         beside = self._billed(beside) if beside is not None else EMPTY
         extra_input = beside.input_tokens
         most = next_above = input_tokens + extra_input

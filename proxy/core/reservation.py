@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from proxy.core.budgets import Refused, WindowKey
-from proxy.core.call import CallRecord, Principal
+from proxy.core.call import CallRecord, Principal, Totals
 
 
 class HoldRequest(Struct, frozen=True):
@@ -44,6 +44,7 @@ class Settlement(Struct, frozen=True):
     principal: Principal
     hold: Hold | None = None
     model: str = ""
+    sums: Totals | None = None  # the record's, where they are known already
 
 
 __all__ = ["Hold", "HoldRequest", "Refused", "Settlement"]

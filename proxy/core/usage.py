@@ -46,13 +46,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     @property
     def input_tokens(self) -> int:
         """All input tokens, cached and cache-written among them."""
-        return (
-            self.input
-            + self.cached_tokens
-            + self.cache_write_tokens
-            + self.audio_input
-            + self.image_input
-        )
+        return sum(_all_input(self))
 
     @property
     def cached_tokens(self) -> int:
@@ -67,7 +61,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     @property
     def output_tokens(self) -> int:
         """All output tokens, reasoning among them."""
-        return self.output + self.reasoning + self.audio_output + self.image_output
+        return sum(_all_output(self))
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*map(add, _counts(self), _counts(other)))
@@ -87,4 +81,6 @@ class UsagePart(Struct, frozen=True, omit_defaults=True):
 
 BUCKETS: tuple[str, ...] = Usage.__struct_fields__
 EMPTY = Usage()
+_all_input: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS[:8])
+_all_output: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS[8:12])
 _counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*BUCKETS)

@@ -117,36 +117,63 @@ class ActiveCall(Struct):
 
     def record(self, attempts: tuple[AttemptRecord, ...] | None = None) -> CallRecord:
         """The call's row as of now."""
-        principal = self.principal
-        key = principal.key
+        started, cap, hold = self.started, self.cap, self.hold
         return CallRecord(
-            id=self.id,
-            started_at_us=self.started_at_us,
-            team=key.team.name,
-            organisation=key.team.organisation,
-            key_id=key.id,
-            key=key.name,
-            user=principal.user,
-            workflow=principal.workflow,
-            run=principal.run,
-            tags=principal.tags,
-            endpoint=self.endpoint,
-            model_requested=self.facts.model,
-            stream=self.facts.stream,
-            status=self.status,
-            outcome=self.outcome,
-            output_cap=self.cap.tokens,
-            output_cap_source=self.cap.source,
-            duration_us=_micros(time.perf_counter() - self.started),
-            first_byte_us=self._since_start(self.first_byte),
-            overhead_us=self._since_start(self.first_sent) or 0,
-            refusal=self.refusal,
-            held_nano=self.hold.amount_nano if self.hold else 0,
-            attempts=tuple(self.attempts) if attempts is None else attempts,
+            self.id,
+            self.started_at_us,
+            *_who(self.principal),
+            self.endpoint,
+            self.facts.model,
+            self.facts.stream,
+            self.status,
+            self.outcome,
+            cap.tokens,
+            cap.source,
+            int((time.perf_counter() - started) * 1_000_000),
+            self._since_start(self.first_byte),
+            self._since_start(self.first_sent) or 0,
+            self.refusal,
+            hold.amount_nano if hold else 0,
+            tuple(self.attempts) if attempts is None else attempts,
+        )
+
+    def pending(self, attempt: AttemptRecord) -> CallRecord:
+        """The row before anything is sent: what is known of the call if this process dies."""
+        return CallRecord(
+            self.id,
+            self.started_at_us,
+            *_who(self.principal),
+            self.endpoint,
+            self.facts.model,
+            self.facts.stream,
+            0,
+            Outcome.COMPLETED,
+            self.cap.tokens,
+            self.cap.source,
+            attempts=(attempt,),
         )
 
     def _since_start(self, moment: float | None) -> int | None:
         return None if moment is None else _micros(moment - self.started)
+
+
+_Who = tuple[str, str, str, str, str, str, str, tuple[tuple[str, str], ...]]
+
+
+def _who(principal: Principal) -> _Who:
+    """Team to tags, as they stand in a row."""
+    key = principal.key
+    team = key.team
+    return (
+        team.name,
+        team.organisation,
+        key.id,
+        key.name,
+        principal.user,
+        principal.workflow,
+        principal.run,
+        principal.tags,
+    )
 
 
 def _micros(seconds: float) -> int:

@@ -5,13 +5,22 @@ accept → authenticate → plan → cap → reserve → forward → relay → m
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 
 from proxy.core import estimate
-from proxy.core.call import AttemptRecord, CallFinished, CallRecord, Outcome, Principal
+from proxy.core.call import (
+    AttemptRecord,
+    CallFinished,
+    CallRecord,
+    Outcome,
+    Principal,
+    totals,
+)
 from proxy.core.errors import (
     LedgerError,
     LedgerUnavailable,
@@ -63,7 +72,7 @@ class Pipeline:
         self._reservations = Reservations(ports.ledger, ports.tokenizer, self._experience)
         self._meter = Meter(ports.tokenizer, self._experience)
         self._forwarder = Forwarder(ports.ledger, self._meter)
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
         self.draining = 0
         self.in_flight = 0
@@ -240,31 +249,57 @@ class Pipeline:
     # Settle and observe
 
     def _settle(self, call: ActiveCall, outcome: Outcome, relay: Relay | None = None) -> None:
-        """End the call in a task of its own, that no cancellation of the client's reaches."""
+        """End the call where no cancellation of the client's reaches.
+
+        That is at once where its usage is known, and in a task of its own where that has to be counted.
+        """
         call.outcome = outcome
         if call.drain_timer is not None:
             call.drain_timer.cancel()
             self.draining -= 1
         if call.principal is NOBODY:
             return
-        task = asyncio.get_running_loop().create_task(self._finish(call, relay))
+        if call.attempt is not None:
+            measured = _measured_now(relay) if relay is not None else None
+            if measured is None:
+                self._in_a_task(self._count_and_settle(call, relay))
+                return
+            call.attempts.append(measured)
+        self._begin_to_settle(*_ended(call))
+
+    def _begin_to_settle(self, settlement: Settlement, event: CallFinished) -> None:
+        begun = self._ports.ledger.settle_soon(settlement)
+        if begun is None:
+            self._in_a_task(self._settle_patiently(settlement, event, None))
+            return
+        self._settling.add(begun)
+        begun.add_done_callback(partial(self._settled_one, settlement, event))
+
+    def _settled_one(
+        self, settlement: Settlement, event: CallFinished, begun: "asyncio.Future[None]"
+    ) -> None:
+        self._settling.discard(begun)
+        failed = None if begun.cancelled() else begun.exception()
+        if begun.cancelled() or isinstance(failed, Exception):
+            error = failed if isinstance(failed, Exception) else None
+            self._in_a_task(self._settle_patiently(settlement, event, error))
+        else:
+            self._ports.observe(event)
+
+    def _in_a_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _finish(self, call: ActiveCall, relay: Relay | None) -> None:
-        if call.attempt is not None:
-            call.attempts.append(await self._last_attempt(call, relay))
-        record = call.record()
-        settlement = Settlement(record, call.principal, call.hold, call.facts.model)
-        await self._ports.ledger.settle(settlement)
-        self._learn(call, record)
-        self._ports.observe(
-            CallFinished(
-                record,
-                call.hold.warnings if call.hold else (),
-                call.inbound.text(b"traceparent"),
-            )
-        )
+    async def _count_and_settle(self, call: ActiveCall, relay: Relay | None) -> None:
+        call.attempts.append(await self._last_attempt(call, relay))
+        await self._settle_patiently(*_ended(call), None)
+
+    async def _settle_patiently(
+        self, settlement: Settlement, event: CallFinished, failed: Exception | None
+    ) -> None:
+        await self._ports.ledger.settle(settlement, failed)
+        self._ports.observe(event)
 
     def _learn(self, call: ActiveCall, record: CallRecord) -> None:
         attempts, facts, body = record.attempts, call.facts, call.body
@@ -302,6 +337,9 @@ class Pipeline:
         """Wait until every call whose answer is out by now is in the ledger, or the time is up."""
         if self._settling:
             await asyncio.wait(set(self._settling), timeout=timeout_s)
+            await asyncio.sleep(0)  # what could not be written at once goes on in a task
+            if patient := {one for one in self._settling if isinstance(one, asyncio.Task)}:
+                await asyncio.wait(patient, timeout=timeout_s)
 
 
 def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
@@ -312,6 +350,28 @@ def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
         call.refusal = failure.code
         return Outcome.UPSTREAM_FAILED
     return Outcome.LOST if call.given_up in {STOPPED, DEFECT} else call.outcome
+
+
+def _measured_now(relay: Relay) -> AttemptRecord | None:
+    """The attempt's row, where it takes no counting, and no defect is in the way."""
+    try:
+        return relay.measured_now()
+    except Exception:  # noqa: BLE001 - it is told where it is tried again, and estimated
+        return None
+
+
+def _ended(call: ActiveCall) -> tuple[Settlement, CallFinished]:
+    record = call.record()
+    sums, hold = totals(record), call.hold
+    return (
+        Settlement(record, call.principal, hold, call.facts.model, sums),
+        CallFinished(
+            record,
+            hold.warnings if hold else (),
+            call.inbound.text(b"traceparent"),
+            sums,
+        ),
+    )
 
 
 def _address(call: ActiveCall) -> Address:

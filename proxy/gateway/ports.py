@@ -1,5 +1,6 @@
 """What the data path needs of the rest of the house. ``app.py`` hands it in; nothing here does I/O."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,8 +17,14 @@ class Ledger(Protocol):
     async def reserve(self, request: HoldRequest) -> Hold | Refused:
         """Hold the amount on every budget the call falls under, or say which one refuses."""
 
-    async def settle(self, settlement: Settlement) -> None:
-        """End the call, exactly once: a second settlement of the same call changes nothing."""
+    def settle_soon(self, settlement: Settlement) -> "asyncio.Future[None] | None":
+        """Begin to end the call; None where that takes patience. Then, and where it fails: ``settle``."""
+
+    async def settle(self, settlement: Settlement, failed: Exception | None = None) -> None:
+        """End the call, exactly once: a second settlement of the same call changes nothing.
+
+        ``failed`` is what came of ``settle_soon``.
+        """
 
     async def attempt(self, hold: Hold, record: CallRecord) -> None:
         """Note a further attempt in the hold before it is sent, so that a crash does not lose it."""

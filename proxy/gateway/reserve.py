@@ -74,7 +74,7 @@ class Reservations:
         answer = await self.ledger.reserve(
             HoldRequest(
                 call.principal,
-                call.record((_pending(call),)),
+                call.pending(_attempt(call)),
                 0,
                 model=call.facts.model,
                 exempt=True,
@@ -87,7 +87,7 @@ class Reservations:
         return await self.ledger.reserve(
             HoldRequest(
                 principal=call.principal,
-                record=call.record((_pending(call),)),
+                record=call.pending(_attempt(call)),
                 amount_nano=call.amount_nano,
                 estimate_nano=call.estimate_nano,
                 model=call.facts.model,
@@ -155,8 +155,9 @@ class _Bound(Struct, frozen=True):
         What is not streamed is made to the end, and billed, also where we gave up and tried the next.
         """
         output = self._most_output(cap)
-        beside = self.beside if self.beside is not EMPTY else None
-        each = [r.most_nano(self.input_tokens, output, beside) for r in self.rates]
+        if len(self.rates) == 1:
+            return self.rates[0].most_nano(self.input_tokens, output, self.beside)
+        each = [r.most_nano(self.input_tokens, output, self.beside) for r in self.rates]
         if not self.streamed:
             return sum(each)
         most = max(each, default=0)
@@ -184,7 +185,7 @@ class _Bound(Struct, frozen=True):
         return low
 
 
-def _pending(call: ActiveCall) -> AttemptRecord:
+def _attempt(call: ActiveCall) -> AttemptRecord:
     """The attempt that is about to be sent: what is known of it if this process dies."""
     target = call.plan.targets[0]
     return AttemptRecord(1, target.upstream, target.model, call.started_at_us, 0)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from msgspec import Struct
+
 from proxy.core.budgets import Budget, Refused, WindowKey
 from proxy.core.call import CallRecord, Principal
 from proxy.core.errors import LedgerError
@@ -46,8 +48,7 @@ class LedgerOptions:
 # Operations. A batch of them is one transaction. ``answer`` is where the caller waits.
 
 
-@dataclass(slots=True, eq=False)
-class Reserve:
+class Reserve(Struct, eq=False):
     """Hold money, if it fits; ``forced`` without asking, for a hold that was taken while the database was down."""
 
     request: HoldRequest
@@ -59,8 +60,7 @@ class Reserve:
     kept: bool = False  # its caller went on without the answer: it is not to be given back
 
 
-@dataclass(slots=True, eq=False)
-class Settle:
+class Settle(Struct, eq=False):
     """End a call."""
 
     settlement: Settlement
@@ -69,8 +69,7 @@ class Settle:
     cover: Cover | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Note:
+class Note(Struct, eq=False):
     """Keep a further attempt in the hold."""
 
     record: CallRecord
@@ -78,8 +77,7 @@ class Note:
     since: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class Release:
+class Release(Struct, eq=False):
     """Give a hold back that nobody waits for any more: its call was never forwarded."""
 
     call_id: str
@@ -87,8 +85,7 @@ class Release:
     since: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class Lose:
+class Lose(Struct, eq=False):
     """Settle the hold of a dead process, by policy."""
 
     call_id: str
@@ -242,6 +239,12 @@ class SqlLedger(Ledger, Protocol):
 
     async def ask(self, operation: Operation) -> Any:
         """Have one operation done, in the next batch. Raises LedgerError."""
+
+    def post(self, operation: Operation) -> asyncio.Future[Any]:
+        """Begin one operation; what can't be written as it stands is not tried again. Raises LedgerError."""
+
+    def forsake(self, operation: Operation) -> None:
+        """Who waited for it was cancelled: what it may have held just then is given back."""
 
     def cover(self, principal: Principal, model: str, at_us: int) -> Cover:
         """The windows of a call, by the budgets as this process last saw them."""

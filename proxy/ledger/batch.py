@@ -7,8 +7,10 @@ it says. Memory, SQLite and PostgreSQL differ only in the loading and the writin
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from proxy.core.budgets import Refused, WindowKey, WindowState, charge, decide, window_bounds
-from proxy.core.call import CallRecord
+from proxy.core.call import CallRecord, Totals, totals
 from proxy.core.reservation import Hold, Settlement
 from proxy.ledger import rows
 from proxy.ledger.base import Answer, Lose, Note, Operation, Reserve, Settle
@@ -18,8 +20,7 @@ from proxy.ledger.lost import LostPolicy, charge_of, lost
 from proxy.ledger.rows import Row
 
 
-@dataclass(slots=True)
-class OpenHold:
+class OpenHold(Struct):
     """A hold that is not settled. What only the loss of its call needs may be left empty."""
 
     amount_nano: int
@@ -29,8 +30,7 @@ class OpenHold:
     record: str = ""
 
 
-@dataclass(slots=True)
-class Settled:
+class Settled(Struct):
     """A call that has its row. One marked lost is provisional: it comes with what it was written from."""
 
     record: CallRecord | None = None
@@ -60,8 +60,8 @@ class Writes:
     )  # provisional rows, deleted before the inserts
     calls: dict[str, Row] = field(default_factory=dict)
     attempts: dict[str, list[Row]] = field(default_factory=dict)
-    rollups: dict[Row, list[int]] = field(default_factory=dict)
-    by_principal: dict[Row, list[int]] = field(default_factory=dict)
+    rollups: dict[Row, list[Row]] = field(default_factory=dict)  # what is to be added up
+    by_principal: dict[Row, list[Row]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -114,8 +114,7 @@ def _cover_of(record: CallRecord, model: str, covers: Covers) -> Cover:
     return covers.of(principal_of(record), model, record.started_at_us)
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(Struct):
     windows: list[WindowState]
     changed: bool = False
 
@@ -215,7 +214,7 @@ class Batch:
                 if earlier.record is None:
                     return  # settled before
                 set_aside = self._undo(earlier.record, earlier.model)
-        self._write(record, settlement.model, cover, set_aside)
+        self._write(record, settlement.model, cover, set_aside, settlement.sums)
 
     def _note(self, record: CallRecord) -> None:
         call_id = record.id
@@ -266,6 +265,7 @@ class Batch:
         model: str,
         cover: Cover,
         set_aside_nano: int,
+        sums: Totals | None = None,
         *,
         provisional: bool = False,
     ) -> None:
@@ -274,7 +274,7 @@ class Batch:
         ``set_aside_nano`` is what the windows had for it until now: its hold, or what it was charged
         while it was thought lost.
         """
-        sums = rows.totals(record)
+        sums = sums or totals(record)
         self.writes.calls[record.id] = rows.call_row(record, model, sums)
         self.writes.attempts[record.id] = [rows.attempt_row(record, a) for a in record.attempts]
         self._count(record, sums, 1)
@@ -285,7 +285,7 @@ class Batch:
     def _undo(self, record: CallRecord, model: str) -> int:
         """Take the provisional row of a lost call back, and say what it was charged."""
         self.writes.calls_undone.append(record.id)
-        sums = rows.totals(record)
+        sums = totals(record)
         self._count(record, sums, -1)
         if sums.cost_nano:
             self._charge(_cover_of(record, model, self._covers), -sums.cost_nano)
@@ -297,16 +297,25 @@ class Batch:
         for window in group.windows:
             charge(window, cost_nano, set_aside_nano)
 
-    def _count(self, record: CallRecord, sums: rows.Totals, sign: int) -> None:
+    def _count(self, record: CallRecord, sums: Totals, sign: int) -> None:
         _add(self.writes.rollups, rows.rollup_key(record), rows.rollup_counts(record, sums), sign)
         by_principal = rows.principal_key(record)
         _add(self.writes.by_principal, by_principal, rows.principal_counts(sums), sign)
 
 
-def _add(into: dict[Row, list[int]], key: Row, counts: Row, sign: int) -> None:
+def _add(into: dict[Row, list[Row]], key: Row, counts: Row, sign: int) -> None:
+    if sign < 0:
+        counts = tuple([-n for n in counts])
     found = into.get(key)
     if found is None:
-        into[key] = [sign * n for n in counts]
+        into[key] = [counts]
     else:
-        for i, n in enumerate(counts):
-            found[i] += sign * n
+        found.append(counts)
+
+
+def added_up(into: dict[Row, list[Row]]) -> list[Row]:
+    """Rows of a rollup: each key with the sums of what was counted under it."""
+    return [
+        (*key, *counts[0]) if len(counts) == 1 else (*key, *map(sum, zip(*counts, strict=True)))
+        for key, counts in into.items()
+    ]

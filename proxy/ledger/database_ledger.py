@@ -134,6 +134,17 @@ class DatabaseLedger:
                 raise
             return await self._gathering.ask(operation)
 
+    def post(self, operation: Operation) -> asyncio.Future[Any]:
+        """Begin one operation; what can't be written as it stands is not tried again. Raises LedgerError."""
+        if self._gathering is None:
+            raise LedgerError("the ledger is closed")
+        return self._gathering.post(operation)
+
+    def forsake(self, operation: Operation) -> None:
+        """Who waited for it was cancelled: what it may have held just then is given back."""
+        if self._gathering is not None:
+            self._gathering.forsake(operation)
+
     def keep(self, operation: Reserve) -> None:
         """Do not give back what the operation may have held: its call goes on all the same."""
         if self._gathering is not None:

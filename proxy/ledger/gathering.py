@@ -63,6 +63,15 @@ class Gathering:
 
     async def ask(self, operation: Operation) -> Any:
         """Have an operation done, in the next batch. Raises LedgerError, also where no more can wait."""
+        answer = self.post(operation)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.forsake(operation)
+            raise
+
+    def post(self, operation: Operation) -> asyncio.Future[Any]:
+        """The same, without waiting: the future has the answer, or raises. Raises at once likewise."""
         if self.closed:
             raise LedgerError("the ledger is closed")
         if len(self._queue) >= self._limit:
@@ -70,12 +79,15 @@ class Gathering:
         operation.since = self._loop.time()
         answer = operation.answer = self._loop.create_future()
         self._add(operation)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if not answer.cancelled() and isinstance(_result(answer), Hold):
-                self.abandon(operation)
-            raise
+        return answer
+
+    def forsake(self, operation: Operation) -> None:
+        """Who waited for it was cancelled: what it may have held just then is given back."""
+        answer = operation.answer
+        if answer is None or answer.cancelled() or not answer.done():
+            return
+        if isinstance(_result(answer), Hold):
+            self.abandon(operation)
 
     def _add(self, operation: Operation) -> None:
         self._queue.append(operation)

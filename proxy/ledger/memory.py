@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.core.budgets import Budget, Refused, WindowKey, WindowState
-from proxy.core.call import CallRecord
+from proxy.core.call import CallRecord, totals
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger import changes, rows
@@ -202,7 +202,7 @@ class MemoryLedger:
         for call_id in tables.calls:
             record = tables.record(call_id)
             if record is not None:
-                sums = rows.totals(record)
+                sums = totals(record)
                 _add(hours, rows.rollup_key(record), rows.rollup_counts(record, sums))
                 _add(days, rows.principal_key(record), rows.principal_counts(sums))
         books = Books(
@@ -232,8 +232,8 @@ class MemoryLedger:
             if not place.counted:
                 self._count_older(place.key)
         for key, place in places.items():
-            totals = self.tables.windows.get(key, (0, 0, 0))
-            ground.windows[key] = WindowState(key, place.budget, place.resets_at, *totals)
+            known = self.tables.windows.get(key, (0, 0, 0))
+            ground.windows[key] = WindowState(key, place.budget, place.resets_at, *known)
         options = self.options
         batch = Batch(
             ground,
@@ -278,10 +278,12 @@ class MemoryLedger:
             tables.windows[key] = (state.spent_nano, state.held_nano, state.overdraft_nano)
         tables.calls.update(writes.calls)
         tables.attempts.update(writes.attempts)
-        for rollup, counts in writes.rollups.items():
-            _add(tables.rollups, rollup, counts)
-        for rollup, counts in writes.by_principal.items():
-            _add(tables.by_principal, rollup, counts)
+        for rollup, counted in writes.rollups.items():
+            for counts in counted:
+                _add(tables.rollups, rollup, counts)
+        for rollup, counted in writes.by_principal.items():
+            for counts in counted:
+                _add(tables.by_principal, rollup, counts)
 
     # Changes of budgets
 

@@ -34,7 +34,7 @@ from proxy.ledger.base import (
     call_id_of,
     is_forced,
 )
-from proxy.ledger.batch import Batch, Ground, Settled, Writes, touched
+from proxy.ledger.batch import Batch, Ground, Settled, Writes, added_up, touched
 from proxy.ledger.cover import Covers, Place
 from proxy.store.engine import Database
 
@@ -314,8 +314,8 @@ class PostgresWriter:
             await execute(sql.DELETE_CALLS, writes.calls_undone)
         if writes.calls:
             tries = [row for found in writes.attempts.values() for row in found]
-            hours = sorted((*k, *n) for k, n in writes.rollups.items())
-            days = sorted((*k, *n) for k, n in writes.by_principal.items())
+            hours = sorted(added_up(writes.rollups))
+            days = sorted(added_up(writes.by_principal))
             await execute(
                 sql.WRITE_CALLS,
                 *sql.columns(list(writes.calls.values()), len(rows.CALL_COLUMNS)),

@@ -122,7 +122,7 @@ class ResilientLedger:
             return await self._reserve_without(request, self._outage)
         operation = Reserve(request)
         try:
-            answer: Hold | Refused = await self._inner.ask(operation)
+            answer: Hold | Refused = await self._ask(operation)
         except (Busy, Unwritable):
             raise
         except LedgerError as error:
@@ -131,6 +131,16 @@ class ResilientLedger:
                 raise
             return await self._reserve_after_all(operation, outage)
         return answer
+
+    async def _ask(self, operation: Operation) -> Any:
+        """Have an operation done: at once, and once more, washed, where that is what it takes."""
+        try:
+            return await self._inner.post(operation)
+        except asyncio.CancelledError:
+            self._inner.forsake(operation)
+            raise
+        except Unwritable:
+            return await self._inner.ask(operation)
 
     async def _reserve_after_all(self, operation: Reserve, outage: Outage) -> Hold | Refused:
         """In memory, what the database was asked for: it may have it already, or take it yet."""
@@ -143,12 +153,23 @@ class ResilientLedger:
                 self._inner.let_go(operation)
         return answer
 
-    async def settle(self, settlement: Settlement) -> None:
+    def settle_soon(self, settlement: Settlement) -> "asyncio.Future[None] | None":
+        """Begin to end the call; None where the database is away. Where it fails, ``settle`` it."""
+        if self._outage is not None:
+            return None
+        try:
+            return self._inner.post(Settle(settlement))
+        except LedgerError:
+            return None
+
+    async def settle(self, settlement: Settlement, failed: Exception | None = None) -> None:
         """End the call, exactly once: durable when this returns, in the database or in the spool.
 
         Only the row of a call that was refused is not worth waiting for: it costs nothing.
         """
         forwarded = settlement.hold is not None or bool(settlement.record.attempts)
+        if isinstance(failed, LedgerError) and not isinstance(failed, Unwritable | Busy):
+            self._went_away(failed)
         if await self._settled(settlement, optional=not forwarded):
             return
         if not forwarded:

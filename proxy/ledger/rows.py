@@ -1,11 +1,12 @@
 """Records as rows of the tables, and back. Tuples in the order of the columns: the hot path's form."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import json
+from msgspec.structs import astuple
 
-from proxy.core.call import AttemptRecord, CallRecord, CapSource, Outcome
+from proxy.core.call import AttemptRecord, CallRecord, CapSource, Outcome, Totals
 from proxy.core.pricing import ChargeLine
 from proxy.core.usage import EMPTY, Usage, UsagePart, UsageSource
 from proxy.store.schema import attempts, calls, rollups, rollups_by_principal
@@ -32,73 +33,28 @@ _DAY_US = 86_400_000_000
 _ERROR = 400  # from here a status is an error
 
 
-class Totals(NamedTuple):
-    """A call's counts as they are shown: sums over its attempts, ``input`` and ``output`` whole."""
-
-    input_tokens: int
-    cached_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    cost_nano: int
-    stated_nano: int | None
-    list_nano: int | None
-
-
-def totals(record: CallRecord) -> Totals:
-    """Sum the record up, once for all its rows."""
-    attempts = record.attempts
-    source = attempts[0] if len(attempts) == 1 else record
-    usage, cost = source.usage, source.cost_nano
-    stated, listed = source.stated_nano, source.list_nano
-    if usage is EMPTY:
-        return Totals(0, 0, 0, 0, 0, cost, stated, listed)
-    cached = usage.cached_tokens
-    written = usage.cache_write_tokens
-    return Totals(
-        usage.input + cached + written + usage.audio_input + usage.image_input,
-        cached,
-        written,
-        usage.output_tokens,
-        usage.reasoning,
-        cost,
-        stated,
-        listed,
-    )
-
-
 def call_row(record: CallRecord, model: str, sums: Totals) -> Row:
     """A row of ``calls``."""
     last = record.attempts[-1] if record.attempts else _NO_ATTEMPT
+    cap_source, outcome, source = record.output_cap_source, record.outcome, last.usage_source
+    (*named, tags, endpoint, model_requested, stream, status) = astuple(record)[:14]
     return (
-        record.id,
-        record.started_at_us,
-        record.team,
-        record.organisation,
-        record.key_id,
-        record.key,
-        record.user,
-        record.workflow,
-        record.run,
-        _json(dict(record.tags)).decode() if record.tags else "",
-        record.endpoint,
+        *named,
+        _json(dict(tags)).decode() if tags else "",
+        endpoint,
         model,
-        record.model_requested,
+        model_requested,
         last.model_served,
         last.upstream,
         last.upstream_call_id,
-        record.stream,
-        record.status,
-        str(record.outcome),
+        stream,
+        status,
+        outcome._value_,
         record.refusal,
-        str(last.usage_source),
-        sums.input_tokens,
-        sums.cached_tokens,
-        sums.cache_write_tokens,
-        sums.output_tokens,
-        sums.reasoning_tokens,
+        source._value_,
+        *sums[:5],
         record.output_cap,
-        str(record.output_cap_source),
+        cap_source._value_,
         sums.cost_nano,
         record.held_nano,
         last.price_source,
@@ -128,14 +84,14 @@ def attempt_row(call: CallRecord, attempt: AttemptRecord) -> Row:
         attempt.duration_us,
         attempt.first_byte_us,
         _json(usage).decode() if usage is not EMPTY else "",
-        str(attempt.usage_source),
+        attempt.usage_source._value_,
         attempt.usage_raw,
         attempt.cost_nano,
         _json(attempt.charge).decode() if attempt.charge else "",
         attempt.price_source,
         attempt.price_version,
         attempt.error,
-        ",".join(attempt.flags),
+        ",".join(attempt.flags) if attempt.flags else "",
         attempt.stated_nano,
         attempt.list_nano,
         _json(attempt.parts).decode() if attempt.parts else "",
@@ -155,25 +111,17 @@ def rollup_key(record: CallRecord) -> Row:
         last.model_served or record.model_requested,
         last.upstream,
         record.endpoint,
-        str(record.outcome),
+        record.outcome._value_,
     )
 
 
 def rollup_counts(record: CallRecord, sums: Totals) -> Row:
     """What the call adds to it."""
-    unpriced = any(a.price_source == "unpriced" for a in record.attempts)
-    return (
-        1,
-        int(record.status >= _ERROR),
-        int(unpriced),
-        sums.input_tokens,
-        sums.cached_tokens,
-        sums.cache_write_tokens,
-        sums.output_tokens,
-        sums.reasoning_tokens,
-        sums.cost_nano,
-        record.duration_us,
-    )
+    unpriced = 0
+    for attempt in record.attempts:
+        if attempt.price_source == "unpriced":
+            unpriced = 1
+    return (1, int(record.status >= _ERROR), unpriced, *sums[:6], record.duration_us)
 
 
 def principal_key(record: CallRecord) -> Row:

@@ -27,7 +27,7 @@ from proxy.ledger.base import (
     call_id_of,
     is_forced,
 )
-from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, touched
+from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, added_up, touched
 from proxy.ledger.codec import decode_windows
 from proxy.ledger.cover import Covers, Place
 from proxy.ledger.rows import Row
@@ -282,8 +282,8 @@ class SqliteWriter:
             self._insert(statements.INSERT_CALL, list(writes.calls.values()))
             tries = [row for tries in writes.attempts.values() for row in tries]
             self._insert(statements.INSERT_ATTEMPT, tries)
-            many(statements.ADD_ROLLUP, [(*k, *n) for k, n in writes.rollups.items()])
-            many(statements.ADD_BY_PRINCIPAL, [(*k, *n) for k, n in writes.by_principal.items()])
+            many(statements.ADD_ROLLUP, added_up(writes.rollups))
+            many(statements.ADD_BY_PRINCIPAL, added_up(writes.by_principal))
 
     def _insert(self, statement: str, found: list[Row]) -> None:
         """Insert many rows in few steps: at each step the thread lets the event loop run first."""

@@ -14,14 +14,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
 import orjson
 import structlog
 
-from proxy.core.call import AttemptRecord, CallFinished, Outcome
-from proxy.core.money import usd
+from proxy.core.call import CallFinished
+from proxy.observe.call_lines import NOT_WELL, UsualLines, call_fields
 from proxy.observe.defects import traceback_of
 
 BATCH_EVERY_S = 0.05
@@ -30,13 +29,6 @@ CAPACITY = 100_000  # lines that wait; more are dropped and counted, for logs mu
 Entry = Mapping[str, Any]
 _SECRET = re.compile(
     rb"(?<![A-Za-z0-9])(?:(?:fb-sk|sk|pk|gsk|xai|pplx|hf|key)[-_]|AIza|AKIA|Bearer\s+|Basic\s+)[\w\-.=/+]{8,}"
-)
-
-# How each of these begins. Escaping a text for JSON or the console makes none of them.
-_WORDS = ("sk", "pk", "xai", "plx", "hf", "key")  # sk is the end of gsk and fb-sk
-_BEGINNINGS = (
-    *(word + joint for word in _WORDS for joint in "-_"),
-    *("AIza", "AKIA", "Bearer", "Basic"),
 )
 
 
@@ -107,91 +99,14 @@ def masked(line: bytes) -> bytes:
 
 # One line a call
 
-_NOT_WELL = (Outcome.UPSTREAM_FAILED, Outcome.LOST)
-
 
 def call_line(event: CallFinished, render: Callable[[Entry], bytes]) -> bytes:
     """A call's line, without its end."""
-    fields, said = _call_fields(event)
-    line = render(fields)
-    # A secret can only be in what others said: that is far less to look through than the line.
-    return masked(line) if _suspicious(said) else line
+    usual = _usual.line(event) if render is json_line else None
+    return usual or masked(render(call_fields(event)))
 
 
-def call_fields(event: CallFinished) -> dict[str, Any]:
-    """The fields of a call's line, in their order. docs/logs.md tells each."""
-    return _call_fields(event)[0]
-
-
-def _call_fields(event: CallFinished) -> tuple[dict[str, Any], str]:
-    """The fields, and beside them every text that came from outside: where a secret could be."""
-    record = event.record
-    attempts, outcome, first_byte = record.attempts, record.outcome, record.first_byte_us
-    last = attempts[-1] if attempts else _NO_ATTEMPT
-    usage = last.usage if len(attempts) == 1 else record.usage
-    cost_nano = last.cost_nano if len(attempts) == 1 else record.cost_nano
-    errors = [a.error for a in attempts if a.error]
-    warnings = list(event.warnings)
-    said = (
-        *(record.id, last.upstream_call_id, record.team, record.key, record.user, record.workflow),
-        *(record.run, record.endpoint, record.model_requested, last.model_served, last.upstream),
-        *(record.refusal, last.price_source, *errors, *warnings),
-    )
-    fields = {
-        "time": _iso(record.started_at_us + record.duration_us),
-        "level": "warning" if outcome in _NOT_WELL else "info",
-        "event": "call",
-        "call_id": record.id,
-        "upstream_call_id": last.upstream_call_id,
-        "team": record.team,
-        "key": record.key,
-        "user": record.user,
-        "workflow": record.workflow,
-        "run": record.run,
-        "endpoint": record.endpoint,
-        "model_requested": record.model_requested,
-        "model_served": last.model_served,
-        "upstream": last.upstream,
-        "status": record.status,
-        "outcome": outcome._value_,
-        "refusal": record.refusal,
-        "stream": record.stream,
-        "input_tokens": usage.input_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "output_tokens": usage.output_tokens,
-        "reasoning_tokens": usage.reasoning,
-        "usage_source": last.usage_source._value_,
-        "output_cap": record.output_cap,
-        "output_cap_source": record.output_cap_source._value_,
-        "cost_usd": usd(cost_nano),
-        "price_source": last.price_source,
-        "duration_ms": record.duration_us / 1000,
-        "time_to_first_byte_ms": None if first_byte is None else first_byte / 1000,
-        "overhead_ms": record.overhead_us / 1000,
-        "attempts": len(attempts),
-        "errors": errors,
-        "warnings": warnings,
-    }
-    return fields, "\n".join(said)
-
-
-def _suspicious(said: str) -> bool:
-    """Whether a secret may begin somewhere in these texts, however they are escaped in a line."""
-    return any([beginning in said for beginning in _BEGINNINGS])  # noqa: C419 - a list is faster
-
-
-_NO_ATTEMPT = AttemptRecord(0, "", "", 0, 0)
-
-
-def _iso(at_us: int) -> str:
-    second, micros = divmod(at_us, 1_000_000)
-    return f"{_iso_second(second)}.{micros // 1000:03d}Z"
-
-
-@lru_cache(maxsize=64)
-def _iso_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+_usual = UsualLines(masked)
 
 
 def _stamped(level: str, event: str, **fields: object) -> dict[str, Any]:
@@ -230,7 +145,7 @@ class Logs:
 
     def call_finished(self, event: CallFinished) -> None:
         """Log a call. A call that went as it should is left out above level info."""
-        if self._calls <= logging.INFO or event.record.outcome in _NOT_WELL:
+        if self._calls <= logging.INFO or event.record.outcome in NOT_WELL:
             self._writer.put(event)
 
     def close(self) -> None:

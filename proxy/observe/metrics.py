@@ -5,7 +5,15 @@ from typing import Protocol
 
 import structlog
 
-from proxy.core.call import AttemptRecord, CallFinished, CallRecord, CapSource, Outcome
+from proxy.core.call import (
+    AttemptRecord,
+    CallFinished,
+    CallRecord,
+    CapSource,
+    Outcome,
+    Totals,
+    counts_of,
+)
 from proxy.core.usage import UsageSource
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows, budget_values
@@ -60,9 +68,10 @@ class Metrics:
         record = event.record
         ok = record.status < 400  # noqa: PLR2004 - where HTTP's errors begin
         series = None
-        for attempt in record.attempts:
+        attempts = record.attempts
+        for attempt in attempts:
             series = self._series(record, attempt, ok)
-            series.count_attempt(attempt)
+            series.count_attempt(attempt, event.sums if len(attempts) == 1 else None)
         if series is None:
             series = self._series(record, None, ok)
         else:
@@ -254,7 +263,7 @@ class _CallSeries:
                 self.count(catalogue.UNPRICED)
                 break
 
-    def count_attempt(self, attempt: AttemptRecord) -> None:
+    def count_attempt(self, attempt: AttemptRecord, sums: Totals | None) -> None:
         source = attempt.usage_source
         self.sources[source] = self.sources.get(source, 0) + 1
         if attempt.error:
@@ -264,13 +273,14 @@ class _CallSeries:
         if source is UsageSource.NONE:
             return
         self.metered = True
-        usage, tokens = attempt.usage, self.tokens
-        tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+        tokens_in, cached, written, tokens_out, reasoning, _ = sums or counts_of(attempt)
+        tokens = self.tokens
         tokens[0] += tokens_in
-        tokens[1] += usage.cached_tokens
-        tokens[2] += usage.cache_write_tokens
         tokens[3] += tokens_out
-        tokens[4] += usage.reasoning
+        if cached or written or reasoning:
+            tokens[1] += cached
+            tokens[2] += written
+            tokens[4] += reasoning
         self.input.observe(tokens_in)
         self.output.observe(tokens_out)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.core.call import CallFinished, Outcome
-from proxy.observe.logs import Logs, LogWriter, call_fields, call_line, json_line, masked
+from proxy.observe.call_lines import call_fields
+from proxy.observe.logs import Logs, LogWriter, call_line, json_line, masked
 from tests.observe.samples import ATTEMPT, RECORD, REFUSED, finished
 
 SECRETS = (

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from proxy.observe import catalogue
+from proxy.observe.call_lines import call_fields
 from proxy.observe.families import Family
-from proxy.observe.logs import call_fields
 from proxy.observe.metrics import KINDS
 from tests.observe.samples import finished
 

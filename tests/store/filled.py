@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import Connection, Table, insert
 
-from proxy.core.call import AttemptRecord, CallRecord, new_call_id
+from proxy.core.call import AttemptRecord, CallRecord, new_call_id, totals
 from proxy.ledger import rows
 from proxy.store.engine import Database
 from proxy.store.schema import attempts, calls, rollups, rollups_by_principal
@@ -43,7 +43,7 @@ def _write(connection: Connection, records: list[CallRecord]) -> None:
     by_hour: Counter[tuple[Row, int]] = Counter()
     by_day: Counter[tuple[Row, int]] = Counter()
     for record in records:
-        sums = rows.totals(record)
+        sums = totals(record)
         _insert(
             connection,
             calls,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.core.budgets import WindowKey
-from proxy.core.call import CallRecord
+from proxy.core.call import CallRecord, totals
 from proxy.ledger import rows
 from proxy.ledger.codec import principal_of
 from proxy.ledger.cover import Covers
@@ -25,7 +25,7 @@ class Sheet:
         """Each call with the model that was asked for; ``covers``: the budgets that there are."""
         watched = bool(covers.budgets)
         for model, record in calls:
-            sums = rows.totals(record)
+            sums = totals(record)
             self.calls.append(rows.call_row(record, model, sums))
             for attempt in record.attempts:
                 self.attempts.append(rows.attempt_row(record, attempt))
