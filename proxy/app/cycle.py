@@ -6,7 +6,7 @@ is not an error of the application: it is how an upstream's broken answer is pas
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -225,7 +225,7 @@ class Cycle:
         if not self.disconnected:
             await self._host.flow.drain()
 
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         """The whole answer in one write."""
         values = dict(headers)
         usual = self.keep_alive and b"connection" not in values and self.head.method != "HEAD"
@@ -233,9 +233,9 @@ class Cycle:
             self.start(status, headers)
             self.end(body)
         elif not self.disconnected:
-            lines = [name + b": " + value for name, value in headers]
-            out = b"\r\n".join((_STATUS_LINES[status], *lines, b"\r\n"))
-            _check_breaks(out, len(lines) + 2)
+            lines = b"\r\n".join(map(b": ".join, headers))
+            out = b"%b\r\n%b\r\n\r\n" % (_STATUS_LINES[status], lines)
+            _check_breaks(out, len(headers) + 2)
             self.response_started = True
             self._host.transport.write(out + body)
             self._complete()

@@ -1,5 +1,7 @@
 """Caps: the largest output (and input) a call may have, and who set it."""
 
+from functools import lru_cache
+
 from msgspec import Struct
 
 from proxy.core.call import CapSource, Key
@@ -32,9 +34,22 @@ def output_cap(
     bounds what we write, so that a generous default is no error at a small model; it is no cap of
     its own, and what the client asked for is the upstream's to judge.
     """
+    team = key.team.max_output_tokens
+    return _least(asked, key.max_output_tokens, team, model_rule, default, model_maximum)
+
+
+@lru_cache(maxsize=4096)
+def _least(
+    asked: int | None,
+    key: int | None,
+    team: int | None,
+    model_rule: int | None,
+    default: int | None,
+    model_maximum: int | None,
+) -> Cap:
     limits = (
-        (CapSource.KEY, key.max_output_tokens),
-        (CapSource.TEAM, key.team.max_output_tokens),
+        (CapSource.KEY, key),
+        (CapSource.TEAM, team),
         (CapSource.MODEL, model_rule),
         (CapSource.DEFAULT, default),
     )

@@ -8,7 +8,7 @@ from proxy.core.money import usd
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.dialects.base import Dialect
 from proxy.gateway.dialects.errors import refused_status
-from proxy.gateway.inbound import HOP_BY_HOP, Send
+from proxy.gateway.inbound import Send
 from proxy.gateway.upstreams.base import Headers
 
 
@@ -39,13 +39,12 @@ async def refuse(send: Send, dialect: Dialect, refusal: Refusal, call_id: str) -
 
 def relayed_headers(call: ActiveCall, upstream: Headers, *, keep_length: bool) -> Headers:
     """The upstream's own headers, and ours. No upstream can pretend to be us."""
-    headers = [
-        header
-        for header in upstream
-        if header[0] not in HOP_BY_HOP
-        and not header[0].startswith(b"x-farebox-")
-        and (keep_length or header[0] != b"content-length")
-    ]
+    if b"\nx-farebox-" in b"\n".join((b"", *dict(upstream))):
+        upstream = [header for header in upstream if not header[0].startswith(b"x-farebox-")]
+    if keep_length:
+        headers = upstream.copy()
+    else:
+        headers = [header for header in upstream if header[0] != b"content-length"]
     headers.append((b"x-farebox-call-id", call.id.encode()))
     if call.cap.tokens is not None:
         headers.append((b"x-farebox-output-cap", call.cap.header.encode()))

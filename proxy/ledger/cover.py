@@ -68,11 +68,24 @@ class Covers:
         used = {scope for scope, _ in self._by_subject}
         self._scopes = tuple(scope for scope in Scope if scope in used)
         self._remembered: dict[object, Cover] = {}
+        # By the very object: a connection's calls share their principal, and it is not hashed again.
+        self._same: dict[tuple[int, str, int], tuple[Principal, Cover]] = {}
 
     def of(self, principal: Principal, model: str, at_us: int) -> Cover:
         """The windows of a call that started then. The same call always falls under the same ones."""
         if not self._scopes:
             return NOWHERE
+        quarter = at_us // _QUARTER_US
+        same = self._same.get((id(principal), model, quarter))
+        if same is not None and same[0] is principal:
+            return same[1]
+        cover = self._of(principal, model, at_us)
+        if len(self._same) >= REMEMBERED:
+            self._same.clear()
+        self._same[id(principal), model, quarter] = principal, cover
+        return cover
+
+    def _of(self, principal: Principal, model: str, at_us: int) -> Cover:
         named = tuple([_ANY[scope].subjects(principal, model) for scope in self._scopes])
         what = (principal.key.team.name, named, at_us // _QUARTER_US)
         cover = self._remembered.get(what)

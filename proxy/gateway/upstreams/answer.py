@@ -11,12 +11,15 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from proxy.gateway.upstreams.base import Headers
-from proxy.gateway.upstreams.heads import malformed, read_answer_head
+from proxy.gateway.upstreams.heads import AnswerHead, malformed, read_answer_head, read_usual_head
 
 _SWITCHING_PROTOCOLS, _FINAL = 101, 200
 _BODYLESS = (204, 304)
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _ONE = ord("1")
+
+# For the parser of a body whose head was read without it.
+_CHUNKS_FOLLOW: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 # What the next byte belongs to.
 _HEAD: Final = 0
@@ -48,6 +51,7 @@ class Answer:
         "_parser",
         "_partial",
         "_raw",
+        "_read",
         "_remaining",
         "_silent",
         "chunks",
@@ -75,6 +79,8 @@ class Answer:
         self._message_over = False
         self._remaining = 0
         self._silent = 0
+
+    _read: AnswerHead  # once the head is there
 
     def feed(self, data: bytes) -> bool:
         """Take bytes as they came, never empty ones; whether there is news: head, body or end.
@@ -140,6 +146,20 @@ class Answer:
     def _parse_head(self, head: bytes) -> int:
         if len(head) > self._limits.max_bytes:
             raise malformed(f"its head has more than {self._limits.max_bytes} bytes")
+        usual = read_usual_head(head, self._limits.max_headers)
+        if usual is not None:
+            self.keep_alive = True
+            status, self._read = usual
+            if self._read.chunked:
+                self._parser = HttpResponseParser(self)
+                self._parser.feed_data(_CHUNKS_FOLLOW)
+            return status
+        status = self._parse_carefully(head)
+        if status >= _FINAL:
+            self._read = read_answer_head(self._raw)
+        return status
+
+    def _parse_carefully(self, head: bytes) -> int:
         if not head.startswith(_VERSIONS):
             raise malformed("it does not begin with a status line")
         raw = self._raw = []
@@ -157,7 +177,7 @@ class Answer:
         return parser.get_status_code()
 
     def _begin_body(self, status: int, rest: bytes) -> None:
-        head = read_answer_head(self._raw)
+        head = self._read
         self.headers = head.headers
         if head.chunked and not self.keep_alive:
             raise malformed("transfer-encoding in HTTP/1.0")

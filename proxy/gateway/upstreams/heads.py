@@ -194,6 +194,49 @@ def read_answer_head(raw: Headers) -> AnswerHead:
     return AnswerHead(headers, length, chunked, connection)
 
 
+# A head as nearly every server writes it. What differs in any way is read by the parser.
+_VALUE = rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*+(?<![\t ]))?"
+_USUAL = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: " + _VALUE + rb"\r\n)*+)\r\n"
+)
+_FIELD = re.compile(rb"([^:]++): ([^\r]++)\r\n")
+_NOT_USUAL = frozenset(_ANSWER_KINDS) - {b"content-length", b"transfer-encoding", b"connection"}
+
+
+class _LowerCase(dict[bytes, bytes]):
+    """Names in lower case, by themselves: the usual ones are remembered."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        lower = name.lower()
+        if len(self) < _MEMO_SIZE:
+            self[name] = lower
+        return lower
+
+
+_lower = _LowerCase()
+
+
+def read_usual_head(head: bytes, most: int) -> tuple[int, AnswerHead] | None:
+    """Status and headers of a whole head in which nothing is in doubt, with ``most`` headers; else None."""
+    found = _USUAL.fullmatch(head)
+    if found is None:
+        return None
+    headers = [(_lower[name], value) for name, value in _FIELD.findall(found[2])]
+    values = dict(headers)
+    if len(headers) > most or not _NOT_USUAL.isdisjoint(values):
+        return None
+    coding, length = values.get(b"transfer-encoding"), values.get(b"content-length")
+    connection = values.get(b"connection")
+    if coding is None and connection is None:
+        if length is None:
+            return int(found[1]), AnswerHead(headers, None, False, _NO_TOKENS)
+        if len(values) == len(headers) and length.isdigit() and len(length) <= _MOST_DIGITS:
+            return int(found[1]), AnswerHead(headers, int(length), False, _NO_TOKENS)
+        return None
+    return int(found[1]), read_answer_head(headers)
+
+
 def needs_length(method: bytes, length: int) -> bool:
     """An empty body is worth a content-length only where the method lets one expect a body."""
     return length > 0 or method in (b"POST", b"PUT", b"PATCH")
