@@ -91,7 +91,7 @@ class UsualLines:
         (last,) = attempts
         if last.error or record.refusal or event.warnings:
             return None
-        (*sums, cost_nano) = event.sums or totals(record)
+        sums = event.sums or totals(record)
         cap = record.output_cap
         try:
             line = _USUAL % (
@@ -111,11 +111,11 @@ class UsualLines:
                 ),
                 record.status,
                 "true" if record.stream else "false",
-                *sums,
+                *sums[:5],
                 last.usage_source._value_,
                 "null" if cap is None else cap,
                 record.output_cap_source._value_,
-                usd(cost_nano),
+                usd(sums.cost_nano),
                 self._text(last.price_source),
                 record.duration_us / 1000,
                 first_byte / 1000,

@@ -273,7 +273,7 @@ class _CallSeries:
         if source is UsageSource.NONE:
             return
         self.metered = True
-        tokens_in, cached, written, tokens_out, reasoning, _ = sums or counts_of(attempt)
+        tokens_in, cached, written, tokens_out, reasoning = (sums or counts_of(attempt))[:5]
         tokens = self.tokens
         tokens[0] += tokens_in
         tokens[3] += tokens_out
