@@ -159,12 +159,12 @@ def farebox(folder: Path, mock_port: int, options: FareboxOptions) -> Iterator[G
     cpu = GATEWAY_CPU if options.workers == 1 else None
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
     with running(command, cpu=cpu, log=log, environment=environment) as process:
-        await_port(process, port, log, limit_s=120 if options.under else 15)
+        await_port(process, port, log, limit_s=120 if options.under else 60)
         _await_ready(port)
         yield Gateway("farebox", port, process.pid)
 
 
-def _await_ready(port: int, limit_s: float = 20) -> None:
+def _await_ready(port: int, limit_s: float = 60) -> None:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, http.client.HTTPException):

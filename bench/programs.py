@@ -75,7 +75,7 @@ def running(
             process.wait()
 
 
-def await_port(process: subprocess.Popen[bytes], port: int, log: Path, limit_s: float = 15) -> None:
+def await_port(process: subprocess.Popen[bytes], port: int, log: Path, limit_s: float = 60) -> None:
     """Return when the port takes connections. Raises RuntimeError with what the program said."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline and process.poll() is None:

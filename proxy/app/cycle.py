@@ -51,25 +51,18 @@ class Host(Protocol):
 class Cycle:
     """Receives the request's body, and sends the answer."""
 
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_expected",
-        "_fresh",
-        "_host",
-        "_on_leave",
-        "_out",
-        "_timed_out_s",
-        "_waiter",
-        "_waiting_for_100_continue",
-        "declared",
-        "disconnected",
-        "head",
-        "keep_alive",
-        "more_body",
-        "response_complete",
-        "response_started",
-    )
+    # What most requests never change is not set for each.
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    _fresh = False  # something came that was not received yet
+    _waiter: asyncio.Future[None] | None = None
+    _on_leave: Callable[[], None] | None = None
+    _timed_out_s = 0.0
+    _out = b""  # the head of the answer, not yet written
+    _chunked = False
+    _expected = 0  # bytes of the body still to come, where its length was said
 
     def __init__(
         self,
@@ -82,20 +75,9 @@ class Cycle:
         self.head = head
         self.declared = declared  # the request's content-length, b"" where it has none
         self.keep_alive = keep_alive
-        self.disconnected = False
-        self.more_body = True
-        self.response_started = False
-        self.response_complete = False
         self._host = host
         self._waiting_for_100_continue = expect_100_continue
         self._body: list[bytes] = []
-        self._fresh = False  # something came that was not received yet
-        self._waiter: asyncio.Future[None] | None = None
-        self._on_leave: Callable[[], None] | None = None
-        self._timed_out_s = 0.0
-        self._out = b""  # the head of the answer, not yet written
-        self._chunked = False
-        self._expected = 0  # bytes of the body still to come, where its length was said
 
     # What the connection tells
 

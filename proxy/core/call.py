@@ -200,7 +200,7 @@ def totals(record: CallRecord) -> Totals:
         return counts_of(attempts[0])
     counts = [counts_of(attempt)[:6] for attempt in attempts]
     sums = map(sum, zip((0, 0, 0, 0, 0, 0), *counts, strict=True))
-    return Totals(*sums, record.stated_nano, record.list_nano)
+    return Totals(*sums)._replace(stated_nano=record.stated_nano, list_nano=record.list_nano)
 
 
 class CallFinished(Struct, frozen=True):

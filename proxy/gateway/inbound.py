@@ -184,6 +184,13 @@ class Inbound:
         declared = self.declared
         return int(declared) if declared.isdigit() else None
 
+    def whole(self, limit: int) -> bytes | None:
+        """The whole body where it is here already, and within the limit; else ``read`` it."""
+        declared = self.declared
+        if not declared.isdigit() or int(declared) > limit:
+            return None
+        return self.exchange.whole_body()
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises RequestTooLarge as soon as it is known to be over ``limit`` bytes."""
         if (self.length() or 0) > limit:

@@ -5,7 +5,7 @@ accept → authenticate → plan → cap → reserve → forward → relay → m
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -102,12 +102,27 @@ class Pipeline:
     async def _admit(self, call: ActiveCall) -> None:
         """Everything that is decided before a byte goes upstream."""
         await self._authenticate(call)
-        await self._accept(call)
+        if not call.way.metered:
+            check_path(call.inbound.path)
+        call.inbound.check_head(call.config.limits.max_header_bytes)
+        most = call.config.limits.max_body_bytes
+        body = call.inbound.whole(most) if call.way.metered else None
+        self._accept(
+            call,
+            await call.inbound.read_or_stream(most, whole=call.way.metered)
+            if body is None
+            else body,
+        )
         self._plan(call)
-        await self._cap(call)
-        call.inbound.watch(lambda: self._left(call))
-        await self._reserve(call)
-        if call.client_left:  # while it waited for the budget
+        self._cap(call)
+        if self._is_long(call):
+            await self._check_input(call)
+        call.inbound.watch(partial(self._left, call))
+        try:
+            call.hold = await self._reservations.reserve(call)
+        except LedgerError as error:
+            raise _unavailable() from error
+        if call.inbound.gone:  # while it waited for the budget
             raise ClientLeft
 
     # The steps
@@ -115,7 +130,7 @@ class Pipeline:
     async def _authenticate(self, call: ActiveCall) -> None:
         try:
             key, secret = await authenticate(
-                call.inbound, self._ports.keys, call.started_at_us, call.dialect.family
+                call.inbound, self._ports.keys, call.started_at_us, call.way.dialect.family
             )
         except LedgerError as error:
             raise _unavailable() from error
@@ -123,19 +138,13 @@ class Pipeline:
         if key.forward_upstream is not None:
             call.secret = secret
 
-    async def _accept(self, call: ActiveCall) -> None:
-        if not call.metered:
-            check_path(call.inbound.path)
-        call.inbound.check_head(call.config.limits.max_header_bytes)
-        call.body = await call.inbound.read_or_stream(
-            call.config.limits.max_body_bytes, whole=call.metered
-        )
-        if isinstance(call.body, bytes):
+    def _accept(self, call: ActiveCall, body: bytes | AsyncIterator[bytes]) -> None:
+        call.body = body
+        if isinstance(body, bytes):
             call.address = _address(call)
-            call.facts = call.dialect.inspect(call.body, call.address)
-        call.principal = attribute(
-            call.inbound, call.principal.key, call.facts.user, call.facts.metadata
-        )
+            call.facts = call.way.dialect.inspect(body, call.address)
+        facts = call.facts
+        call.principal = attribute(call.inbound, call.principal.key, facts.user, facts.metadata)
 
     def _plan(self, call: ActiveCall) -> None:
         key = call.principal.key
@@ -149,37 +158,32 @@ class Pipeline:
         else:
             call.plan = call.config.router.default(model, call.dialect.family)
 
-    async def _cap(self, call: ActiveCall) -> None:
-        if not call.metered:
+    def _cap(self, call: ActiveCall) -> None:
+        facts, key, defaults = call.facts, call.principal.key, call.config.defaults
+        if not call.way.metered or not facts.makes_text:
             return
-        facts, key = call.facts, call.principal.key
-        if not facts.makes_text:
-            await self._cap_input(call, key.team.max_input_tokens, key.team.name)
-            return
-        call.cap = output_cap(
+        call.cap = cap = output_cap(
             facts.output_limit,
             key,
             model_rule=call.plan.max_output_tokens,
-            default=call.config.defaults.max_output_tokens,
+            default=defaults.max_output_tokens,
             model_maximum=estimate.model_max_output(facts.model),
         )
-        policy = key.team.on_over_cap or call.config.defaults.on_over_cap
-        check_over_cap(facts.output_limit, call.cap, policy, facts.output_limit_name)
-        await self._cap_input(call, key.team.max_input_tokens, key.team.name)
+        policy = key.team.on_over_cap or defaults.on_over_cap
+        check_over_cap(facts.output_limit, cap, policy, facts.output_limit_name)
 
-    async def _cap_input(self, call: ActiveCall, limit: int | None, team: str) -> None:
+    def _is_long(self, call: ActiveCall) -> bool:
         # Tokens are never more than bytes: only a body that could be over is counted.
-        if limit is None or not isinstance(call.body, bytes) or len(call.body) <= limit:
-            return
-        text = call.dialect.prompt_text(call.facts)
-        tokens = await self._ports.tokenizer.count_prompt(text, call.facts, call.facts.model)
-        check_input_cap(tokens, limit, team)
+        limit, body = call.principal.key.team.max_input_tokens, call.body
+        if limit is None or not call.way.metered:
+            return False
+        return isinstance(body, bytes) and len(body) > limit
 
-    async def _reserve(self, call: ActiveCall) -> None:
-        try:
-            call.hold = await self._reservations.reserve(call)
-        except LedgerError as error:
-            raise _unavailable() from error
+    async def _check_input(self, call: ActiveCall) -> None:
+        team, facts = call.principal.key.team, call.facts
+        text = call.dialect.prompt_text(facts)
+        tokens = await self._ports.tokenizer.count_prompt(text, facts, facts.model)
+        check_input_cap(tokens, team.max_input_tokens or 0, team.name)
 
     async def _serve(self, call: ActiveCall, send: Send) -> None:
         """Forward and relay, then settle, whatever ends them."""

@@ -52,6 +52,9 @@ class Routes:
             raise ShuttingDown(
                 "Farebox is stopping. Try again in a moment.", headers=(("retry-after", "1"),)
             )
+        if call.way.metered:
+            await self._pipeline.handle(call, send)
+            return
         path = call.inbound.path
         if call.inbound.method == "GET":
             listed = call.dialect.family == _LISTED

@@ -34,6 +34,8 @@ from proxy.ledger.verify import Books, differences
 from proxy.ledger.views import budget_views
 from proxy.ledger.washing import wash
 
+_ATTEMPTS = rows.CALL_COLUMNS.index("attempts")
+
 
 @dataclass(slots=True)
 class MemoryTables:
@@ -216,9 +218,9 @@ class MemoryLedger:
             by_principal_due={key: tuple(n) for key, n in days.items()},
             carried={},
             attempts={
-                call_id: (row[-1], len(tables.attempts[call_id]))
+                call_id: (row[_ATTEMPTS], len(tables.attempts[call_id]))
                 for call_id, row in tables.calls.items()
-                if row[-1] != len(tables.attempts[call_id])
+                if row[_ATTEMPTS] != len(tables.attempts[call_id])
             },
         )
         return differences(books)

@@ -7,8 +7,10 @@ thousand series is written in milliseconds, which matters beside the data path.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 Labels = tuple[str, ...]
@@ -69,6 +71,12 @@ class Histogram:
         self.counts[bisect_left(self.thresholds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Sequence[int]) -> None:
+        """Count many values."""
+        for place, count in Counter(map(partial(bisect_left, self.thresholds), values)).items():
+            self.counts[place] += count
+        self.total += sum(values)
+
     def value(self) -> list[int]:
         """A copy to show: the counts of the buckets, then the sum."""
         return [*self.counts, self.total]
@@ -89,6 +97,17 @@ class CallHistogram(Histogram):
         self.counts[place] += 1
         self.total += value
         self.latest[place] = (call_id, value, started_at_us)
+
+    def observe_calls(self, values: Sequence[int], calls: Iterable[tuple[str, int]]) -> None:
+        """Count many calls, each with its id and when it started; the latest ones are remembered."""
+        places = list(map(partial(bisect_left, self.thresholds), values))
+        for place, count in Counter(places).items():
+            self.counts[place] += count
+        self.total += sum(values)
+        seen = zip(places, values, calls, strict=True)
+        latest = {place: (value, *call) for place, value, call in seen}
+        for place, (value, call_id, started_at_us) in latest.items():
+            self.latest[place] = (call_id, value, started_at_us)
 
     def exemplars(self) -> dict[int, Exemplar]:
         """A copy to show."""

@@ -9,18 +9,12 @@ from proxy.core.call import (
     AttemptRecord,
     CallFinished,
     CallRecord,
-    CapSource,
-    Outcome,
-    Totals,
-    counts_of,
 )
-from proxy.core.usage import UsageSource
 from proxy.observe import catalogue
 from proxy.observe.budget_gauges import BudgetWindows, budget_values
+from proxy.observe.call_series import CallSeries, Kind, kind_of
 from proxy.observe.families import (
-    CallHistogram,
     Exemplars,
-    Family,
     Histogram,
     Labels,
     Snapshot,
@@ -33,6 +27,7 @@ MAX_LABEL_SETS = 1000
 MAX_MODELS = 400
 MAX_ENDPOINTS = 80
 MAX_REASONS = 64
+_TOGETHER = 256  # calls that are counted at once
 
 
 class Metrics:
@@ -44,8 +39,8 @@ class Metrics:
         self._models = Vocabulary(min(MAX_MODELS, max_label_sets), self._overflowed)
         self._endpoints = Vocabulary(min(MAX_ENDPOINTS, max_label_sets), self._overflowed)
         self._reasons = Vocabulary(MAX_REASONS, self._overflowed)
-        self._by_labels: dict[Labels, _CallSeries] = {}
-        self._by_raw: dict[Labels, _CallSeries] = {}
+        self._by_labels: dict[Labels, CallSeries] = {}
+        self._by_raw: dict[Labels, CallSeries] = {}
         self._overhead: dict[str, Histogram] = {}
         self._warnings: dict[str, int] = {}
         self._in_flight: Callable[[], int] = int
@@ -53,6 +48,7 @@ class Metrics:
         self._commit = Histogram(catalogue.COMMIT.thresholds)
         self._batch = Histogram(catalogue.BATCH.thresholds)
         self._overflows = 0
+        self._waiting: dict[Kind, list[CallFinished]] = {}
 
     # What the rest of the house tells
 
@@ -63,8 +59,31 @@ class Metrics:
         self._in_flight, self._ledger = in_flight, ledger or _NoLedger
 
     def call_finished(self, event: CallFinished) -> None:
-        """Count a call and its attempts."""
+        """Count a call and its attempts: with others of its kind, and before anybody looks."""
         self.changes += 1
+        kind = kind_of(event)
+        if kind is None:
+            self._count_waiting()  # they came before it
+            self._count(event)
+            return
+        waiting = self._waiting.get(kind)
+        if waiting is None:
+            waiting = self._waiting[kind] = []
+        waiting.append(event)
+        if len(waiting) >= _TOGETHER or len(self._waiting) >= _TOGETHER:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        for events in waiting.values():
+            record = events[0].record
+            series = self._series(record, record.attempts[0], record.status < 400)  # noqa: PLR2004
+            series.count_alike(events)
+            self._overhead_of(record).observe_all([e.record.overhead_us for e in events])
+
+    def _count(self, event: CallFinished) -> None:
         record = event.record
         ok = record.status < 400  # noqa: PLR2004 - where HTTP's errors begin
         series = None
@@ -75,7 +94,7 @@ class Metrics:
         if series is None:
             series = self._series(record, None, ok)
         else:
-            self._count_overhead(record)
+            self._overhead_of(record).observe(record.overhead_us)
         series.count_call(record)
         if event.warnings:
             self._count_warnings(record.team, len(event.warnings))
@@ -102,6 +121,7 @@ class Metrics:
 
     def snapshot(self) -> dict[str, dict[Labels, Value]]:
         """A copy of all values, to be merged with other processes' and written down elsewhere."""
+        self._count_waiting()
         shown: dict[str, dict[Labels, Value]] = {f.name: {} for f in catalogue.FAMILIES}
         for labels, series in self._by_labels.items():
             for family, extra, value in series.values():
@@ -120,6 +140,7 @@ class Metrics:
 
     def exemplars(self) -> Exemplars:
         """For each bucket of time the call that fell into it last."""
+        self._count_waiting()
         every = [(labels, s) for labels, s in self._by_labels.items() if s.sources]
         return {
             catalogue.DURATION.name: {labels: s.duration.exemplars() for labels, s in every},
@@ -128,7 +149,7 @@ class Metrics:
 
     # Which series a call is counted in
 
-    def _series(self, record: CallRecord, attempt: AttemptRecord | None, ok: bool) -> "_CallSeries":
+    def _series(self, record: CallRecord, attempt: AttemptRecord | None, ok: bool) -> CallSeries:
         if attempt is None:
             raw = (record.team, record.model_requested, "", record.endpoint)
         else:
@@ -137,7 +158,7 @@ class Metrics:
         series = self._by_raw.get(raw)
         return self._admit(raw, ok) if series is None else series
 
-    def _admit(self, raw: Labels, ok: bool) -> "_CallSeries":
+    def _admit(self, raw: Labels, ok: bool) -> CallSeries:
         team, model, upstream, endpoint = raw
         labels = (
             team,
@@ -153,11 +174,11 @@ class Metrics:
     def _endpoint(self, endpoint: str, *, real: bool) -> str:
         return self._endpoints.admit(endpoint_label(endpoint), real=real)
 
-    def _labelled(self, labels: Labels) -> "_CallSeries":
+    def _labelled(self, labels: Labels) -> CallSeries:
         series = self._by_labels.get(labels)
         if series is None:
             labels = self._place(labels)
-            series = self._by_labels.setdefault(labels, _CallSeries(labels, self._reasons))
+            series = self._by_labels.setdefault(labels, CallSeries(labels, self._reasons))
         return series
 
     def _place(self, labels: Labels) -> Labels:
@@ -181,14 +202,14 @@ class Metrics:
             team = OTHER
         self._warnings[team] = self._warnings.get(team, 0) + warnings
 
-    def _count_overhead(self, record: CallRecord) -> None:
+    def _overhead_of(self, record: CallRecord) -> Histogram:
         histogram = self._overhead.get(record.endpoint)
         if histogram is None:
             endpoint = self._endpoint(record.endpoint, real=False)
             histogram = self._overhead.setdefault(
                 endpoint, Histogram(catalogue.OVERHEAD.thresholds)
             )
-        histogram.observe(record.overhead_us)
+        return histogram
 
     def budgets(self, views: Iterable[BudgetWindows]) -> Snapshot:
         """The budgets' windows as gauges, within the same bounds."""
@@ -202,105 +223,6 @@ class Metrics:
                 limit=self._max_label_sets,
                 note='further label values are counted as "other"',
             )
-
-
-_DURATION = catalogue.DURATION.thresholds
-_TOKENS = catalogue.INPUT.thresholds
-
-
-class _CallSeries:
-    """All that is counted under one set of team, model, upstream and endpoint."""
-
-    __slots__ = (
-        "cost",
-        "counts",
-        "duration",
-        "first_byte",
-        "input",
-        "labels",
-        "metered",
-        "outcomes",
-        "output",
-        "reasons",
-        "sources",
-        "tokens",
-    )
-
-    def __init__(self, labels: Labels, reasons: Vocabulary) -> None:
-        self.labels = labels
-        self.reasons = reasons
-        self.metered = False
-        self.outcomes: dict[tuple[str, int], int] = {}
-        self.sources: dict[str, int] = {}
-        self.tokens = [0] * len(KINDS)
-        self.cost = 0
-        self.duration = CallHistogram(_DURATION)
-        self.first_byte = CallHistogram(_DURATION)
-        self.input = Histogram(_TOKENS)
-        self.output = Histogram(_TOKENS)
-        self.counts: dict[tuple[Family, str], int] = {}  # what most calls have nothing of
-
-    def count(self, family: Family, extra: str = "") -> None:
-        key = family, extra
-        self.counts[key] = self.counts.get(key, 0) + 1
-
-    def count_call(self, record: CallRecord) -> None:
-        outcome = record.outcome, record.status // 100
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        if record.outcome is Outcome.REFUSED:
-            self.count(catalogue.REFUSALS, record.refusal)
-        source = record.output_cap_source
-        if source is not CapSource.NONE and source is not CapSource.CLIENT:
-            self.count(catalogue.CAPPED, source)
-        if not record.attempts:
-            return
-        call_id, started_at_us = record.id, record.started_at_us
-        self.duration.observe_call(record.duration_us, call_id, started_at_us)
-        if record.first_byte_us is not None:
-            self.first_byte.observe_call(record.first_byte_us, call_id, started_at_us)
-        for attempt in record.attempts:
-            if attempt.price_source == "unpriced":
-                self.count(catalogue.UNPRICED)
-                break
-
-    def count_attempt(self, attempt: AttemptRecord, sums: Totals | None) -> None:
-        source = attempt.usage_source
-        self.sources[source] = self.sources.get(source, 0) + 1
-        if attempt.error:
-            # Some are words of the provider's own.
-            self.count(catalogue.UPSTREAM_ERRORS, self.reasons.admit(attempt.error, real=True))
-        self.cost += attempt.cost_nano
-        if source is UsageSource.NONE:
-            return
-        self.metered = True
-        tokens_in, cached, written, tokens_out, reasoning = (sums or counts_of(attempt))[:5]
-        tokens = self.tokens
-        tokens[0] += tokens_in
-        tokens[3] += tokens_out
-        if cached or written or reasoning:
-            tokens[1] += cached
-            tokens[2] += written
-            tokens[4] += reasoning
-        self.input.observe(tokens_in)
-        self.output.observe(tokens_out)
-
-    def values(self) -> Iterable[tuple[Family, Labels, Value]]:
-        """Every value, with its family and the labels that come after those of the call."""
-        for (outcome, status), count in self.outcomes.items():
-            yield catalogue.CALLS, (outcome, f"{status}xx"), count
-        for source, count in self.sources.items():
-            yield catalogue.USAGE_SOURCE, (source,), count
-        for (family, extra), count in self.counts.items():
-            yield family, (extra,) if len(family.labels) > len(self.labels) else (), count
-        if self.sources:  # something was sent upstream
-            yield catalogue.COST, (), self.cost
-            yield catalogue.DURATION, (), self.duration.value()
-            yield catalogue.FIRST_BYTE, (), self.first_byte.value()
-        if self.metered:
-            for kind, count in zip(KINDS, self.tokens, strict=True):
-                yield catalogue.TOKENS, (kind,), count
-            yield catalogue.INPUT, (), self.input.value()
-            yield catalogue.OUTPUT, (), self.output.value()
 
 
 # The ledger, as it counts itself
