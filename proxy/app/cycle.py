@@ -6,7 +6,7 @@ is not an error of the application: it is how an upstream's broken answer is pas
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -185,7 +185,7 @@ class Cycle:
         if self.disconnected:
             return
         if not self.response_started:
-            self.start(message["status"], message.get("headers", ()))
+            self.start(message["status"], list(message.get("headers", ())))
             # Where the body follows at once, both go in one write; else the head goes alone, very soon.
             self._host.loop.call_soon(self.flush)
         elif self.response_complete:
@@ -222,10 +222,30 @@ class Cycle:
             self._host.transport.write(out + body)
             self._complete()
 
-    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """The head of the answer. It goes out with what follows it, or with ``flush``."""
         if self.disconnected:
             return
+        values = dict(headers)
+        if (
+            self.keep_alive
+            and status not in _NO_BODY
+            and self.head.method == "POST"
+            and not self.head.old
+            and b"content-length" not in values
+            and b"connection" not in values
+        ):
+            self._chunked = True
+            lines = b"\r\n".join(map(b": ".join, headers))
+            out = b"%b\r\n%b\r\ntransfer-encoding: chunked\r\n\r\n" % (_STATUS_LINES[status], lines)
+            _check_breaks(out, len(headers) + 3)
+        else:
+            out = self._careful_head(status, headers)
+        self.response_started = True
+        self._waiting_for_100_continue = False
+        self._out = out
+
+    def _careful_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         lines = [_STATUS_LINES[status]]
         length: int | None = None
         for name, value in headers:
@@ -246,9 +266,7 @@ class Cycle:
         lines.append(b"\r\n")
         out = b"\r\n".join(lines)
         _check_breaks(out, len(lines))
-        self.response_started = True
-        self._waiting_for_100_continue = False
-        self._out = out
+        return out
 
     def _delimit(self, lines: list[bytes]) -> None:
         """A body of unknown length: in chunks, or to the end of the connection for old clients."""

@@ -51,6 +51,22 @@ class _PlainAnswer(Struct):
 _decode_plain = Decoder(_PlainAnswer).decode
 
 
+def note_plain_usage(scan: Scan, payload: bytes) -> bool:
+    """Note usage and tier of a chunk where nothing is unusual about it; else nothing, and say False."""
+    try:
+        chunk = _decode_plain(payload)
+    except (DecodeError, RecursionError):
+        return False
+    usage = read_plain_usage(chunk.usage)
+    if usage is None or chunk.object != "chat.completion.chunk" or not payload.isascii():
+        return False
+    scan.usage = usage
+    scan.usage_raw = orjson.dumps(orjson.loads(bytes(chunk.usage)))
+    if chunk.service_tier:
+        scan.service_tier = chunk.service_tier
+    return True
+
+
 def note_plainly(scan: Scan, body: bytes) -> bool:
     """Note what an answer says where nothing is unusual about it; else nothing, and say False.
 

@@ -11,6 +11,7 @@ import orjson
 
 from proxy.gateway.dialects import sse
 from proxy.gateway.dialects.base import Scan
+from proxy.gateway.dialects.chat_answer import note_plain_usage
 from proxy.gateway.dialects.chat_text import spoken_in_choices
 from proxy.gateway.dialects.notes import (
     note_error,
@@ -80,7 +81,10 @@ class ChunkReader:
             start = block.rfind(b"\n\n", 0, max(end - 2, 0)) + 2
             if start == 1:  # there is none before it
                 start = 0
-            chunk = parse(sse.payload(block[start:end]))
+            payload = sse.payload(block[start:end])
+            if payload.find(b'"usage":{') > 0 and note_plain_usage(self.scan, payload):
+                return True
+            chunk = parse(payload)
             if chunk is not None:
                 note_tier(self.scan, chunk)
                 if chunk.get("object") == "chat.completion.done":  # Perplexity sends no [DONE]

@@ -227,14 +227,21 @@ def read_usual_head(head: bytes, most: int) -> tuple[int, AnswerHead] | None:
     if len(headers) > most or not _NOT_USUAL.isdisjoint(values):
         return None
     coding, length = values.get(b"transfer-encoding"), values.get(b"content-length")
-    connection = values.get(b"connection")
-    if coding is None and connection is None:
-        if length is None:
-            return int(found[1]), AnswerHead(headers, None, False, _NO_TOKENS)
-        if len(values) == len(headers) and length.isdigit() and len(length) <= _MOST_DIGITS:
-            return int(found[1]), AnswerHead(headers, int(length), False, _NO_TOKENS)
+    connection, tokens = values.get(b"connection"), _NO_TOKENS
+    twice = len(values) != len(headers) and not (coding is length is connection is None)
+    if twice or (coding is not None and (coding.lower() != b"chunked" or length is not None)):
         return None
-    return int(found[1]), read_answer_head(headers)
+    if length is not None and not (length.isdigit() and len(length) <= _MOST_DIGITS):
+        return None
+    if connection is not None:
+        if connection.lower() != b"keep-alive":
+            return None
+        headers.remove((b"connection", connection))
+        tokens = _KEEP_ALIVE
+    if coding is not None:
+        headers.remove((b"transfer-encoding", coding))
+    size = None if length is None else int(length)
+    return int(found[1]), AnswerHead(headers, size, coding is not None, tokens)
 
 
 def needs_length(method: bytes, length: int) -> bool:
