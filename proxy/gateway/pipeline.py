@@ -269,7 +269,7 @@ class Pipeline:
                 self._in_a_task(self._count_and_settle(call, relay))
                 return
             call.attempts.append(measured)
-        self._begin_to_settle(*_ended(call))
+        self._begin_to_settle(*self._end(call))
 
     def _begin_to_settle(self, settlement: Settlement, event: CallFinished) -> None:
         begun = self._ports.ledger.settle_soon(settlement)
@@ -297,13 +297,23 @@ class Pipeline:
 
     async def _count_and_settle(self, call: ActiveCall, relay: Relay | None) -> None:
         call.attempts.append(await self._last_attempt(call, relay))
-        await self._settle_patiently(*_ended(call), None)
+        await self._settle_patiently(*self._end(call), None)
 
     async def _settle_patiently(
         self, settlement: Settlement, event: CallFinished, failed: Exception | None
     ) -> None:
         await self._ports.ledger.settle(settlement, failed)
         self._ports.observe(event)
+
+    def _end(self, call: ActiveCall) -> tuple[Settlement, CallFinished]:
+        record = call.record()
+        self._learn(call, record)
+        sums, hold = totals(record), call.hold
+        traceparent = call.inbound.text(b"traceparent")
+        return (
+            Settlement(record, call.principal, hold, call.facts.model, sums),
+            CallFinished(record, hold.warnings if hold else (), traceparent, sums),
+        )
 
     def _learn(self, call: ActiveCall, record: CallRecord) -> None:
         attempts, facts, body = record.attempts, call.facts, call.body
@@ -362,20 +372,6 @@ def _measured_now(relay: Relay) -> AttemptRecord | None:
         return relay.measured_now()
     except Exception:  # noqa: BLE001 - it is told where it is tried again, and estimated
         return None
-
-
-def _ended(call: ActiveCall) -> tuple[Settlement, CallFinished]:
-    record = call.record()
-    sums, hold = totals(record), call.hold
-    return (
-        Settlement(record, call.principal, hold, call.facts.model, sums),
-        CallFinished(
-            record,
-            hold.warnings if hold else (),
-            call.inbound.text(b"traceparent"),
-            sums,
-        ),
-    )
 
 
 def _address(call: ActiveCall) -> Address:
