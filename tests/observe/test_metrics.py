@@ -1,17 +1,14 @@
 """What is counted, and under which labels."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.core.budgets import Budget, OnExceed, Scope, Window
-from proxy.core.call import CallFinished, CapSource, Outcome, totals
+from proxy.core.call import CallFinished, CapSource, Outcome
 from proxy.core.usage import EMPTY, UsageSource
 from proxy.ledger.base import Stats
 from proxy.observe import catalogue
@@ -372,38 +369,3 @@ def test_outcomes_have_their_own_series() -> None:
     samples = counted(finished(), finished(outcome=Outcome.CLIENT_LEFT))
 
     assert value(samples, "farebox_calls_total", **CALL, outcome="client_left", status="2xx") == 1
-
-
-_KINDS_OF_CALLS: list[dict[str, Any]] = [
-    {},
-    {"status": 503, "outcome": Outcome.UPSTREAM_FAILED},
-    {"attempts": ()},
-    {"first_byte_us": None},
-    {"output_cap_source": CapSource.CLIENT},
-    {"team": "other"},
-    {"attempts": (replace(ATTEMPT, error="truncated"),)},
-    {"attempts": (replace(ATTEMPT, price_source="unpriced", cost_nano=0),)},
-    {"attempts": (ATTEMPT, replace(ATTEMPT, number=2))},
-]
-
-
-@given(
-    calls=st.lists(st.tuples(st.sampled_from(_KINDS_OF_CALLS), st.integers(0, 10**8)), max_size=30)
-)
-def test_calls_counted_together_are_counted_as_one_by_one(
-    calls: list[tuple[dict[str, Any], int]],
-) -> None:
-    """Whatever calls come together, and whoever looks in between."""
-    together, alone = Metrics(), Metrics()
-    for place, (kind, micros) in enumerate(calls):
-        record = replace(RECORD, id=f"fb-{place}", **{"duration_us": micros, **kind})
-        together.call_finished(CallFinished(record, (), "", totals(record)))
-        alone.call_finished(CallFinished(record))
-        alone.snapshot()
-
-    assert together.snapshot() == alone.snapshot()
-    for name, by_labels in alone.exemplars().items():
-        seen = together.exemplars()[name]
-        assert {labels: set(places) for labels, places in seen.items()} == {
-            labels: set(places) for labels, places in by_labels.items()
-        }
