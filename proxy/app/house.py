@@ -67,6 +67,7 @@ class House:
     async def start(self) -> None:
         """Bring up everything; raises FareboxError where that is not possible."""
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
+        await self.database.awaited(self.settings.ledger.start_wait_s)
         await migrate.upgrade(self.database)
         await self.ledger.start()
         await self.keys.sync(self.settings.keys)

@@ -10,7 +10,17 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, RowMapping, create_engine, event, make_url
+import structlog
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    RowMapping,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,11 +29,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from proxy.core.errors import LedgerError
 
 T = TypeVar("T")
+_log = structlog.get_logger("farebox.database")
 
 BUSY_TIMEOUT_MS = 5_000  # how long SQLite waits for another process's transaction
 BUSY_RETRIES = 1  # and how often it is asked again after that
 _CLOSES_WITHIN_S = 1.0
 _WRITES = "farebox_writes"
+_CANNOT_CONNECT_NOW = "57P03"  # PostgreSQL starts up, or shuts down
+_AWAITED_EVERY_S = (0.2, 2.0)  # first and longest pause between two questions
+
+
+class DatabaseAway(LedgerError):
+    """The database does not answer, or not yet."""
 
 
 class Database:
@@ -89,6 +106,23 @@ class Database:
         with _explained():
             transaction = _transact(self._async_engine, work)
             return await (transaction if within_s is None else self._in_time(transaction, within_s))
+
+    async def awaited(self, within_s: float) -> None:
+        """Return when the database answers; raises what it says, or DatabaseAway after so long."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + within_s
+        pause_s, longest_s = _AWAITED_EVERY_S
+        while True:
+            try:
+                await self.fetch(text("SELECT 1"), within_s=longest_s)
+            except DatabaseAway as error:
+                if loop.time() + pause_s > give_up:
+                    raise
+                _log.warning("database_awaited", problem=str(error))
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
 
     async def _in_time(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
         """What comes of the work. Raises TimeoutError, and leaves it to end by itself.
@@ -158,9 +192,11 @@ class _explained:  # noqa: N801 - reads as a word in a with statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DBAPIError):
-            raise LedgerError(f"the database says: {error.orig}") from error
+            starting = getattr(error.orig, "sqlstate", "") == _CANNOT_CONNECT_NOW
+            failure = DatabaseAway if starting else LedgerError
+            raise failure(f"the database says: {error.orig}") from error
         if isinstance(error, PoolTimeout | OSError | TimeoutError):
-            raise LedgerError(f"the database does not answer: {error}") from error
+            raise DatabaseAway(f"the database does not answer: {error}") from error
 
 
 def is_busy(error: BaseException | None) -> bool:
