@@ -25,7 +25,6 @@ from tests.store.filled import a_call, fill
 
 Row = dict[str, Any]
 HOUR_S, DAY_S = 3600, 86_400
-WEEK_S = 7 * DAY_S
 NOW_S = NOON_US // 1_000_000 + 1234
 FROM_S = NOW_S - 10 * DAY_S
 WILD = "it's $q$ a (team) ' OR '1'='1"

