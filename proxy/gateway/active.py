@@ -43,6 +43,7 @@ class Attempt(Struct):
     first_byte: float | None = None
     status: int | None = None
     request_id: str = ""
+    served_model: str = ""  # as the head of the answer names it
     spilled: bool = False  # answered by what is billed by the token, though capacity was paid for
 
 

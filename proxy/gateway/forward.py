@@ -33,6 +33,8 @@ _REQUEST_IDS = (
     b"x-generation-id",
 )
 # Azure: what provisioned capacity could not take, which is billed by the token.
+_AZURE = "azure"
+_SERVED = b"x-ms-served-model"
 _SPILLED = (b"x-ms-is-spilled-over", b"true")
 
 
@@ -144,7 +146,9 @@ class Forwarder:
         attempt.first_byte = time.perf_counter()
         attempt.status = response.status
         attempt.request_id = _request_id(response.headers)
-        attempt.spilled = bool(attempt.upstream.variants) and _SPILLED in response.headers
+        if upstream.provider == _AZURE:
+            attempt.spilled = _SPILLED in response.headers
+            attempt.served_model = dict(response.headers).get(_SERVED, b"").decode("latin-1")
         return attempt, response
 
     async def _failed(

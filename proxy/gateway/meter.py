@@ -24,6 +24,7 @@ STOPPED = "stopped"  # Farebox itself was
 DEFECT = "defect"  # of our own
 _GIVEN_UP = frozenset((LEFT, TIMEOUT, STOPPED, DEFECT))
 _FIRST_ERROR = 400
+_AZURE = "azure"  # bills what its content filter refuses
 _NOT_RATED = Rated(NO_CHARGE, "", "")
 _WORD = re.compile(r"[\w.-]{1,40}")  # flags are joined by commas
 
@@ -41,7 +42,9 @@ class Meter:
         """The row of an attempt whose answer was seen to its end, or as far as it came."""
         scan = scanner.scan
         usage, source = scan.usage, UsageSource.PROVIDER
-        if usage is None or not call.metered:
+        if scan.billed_error and attempt.upstream.provider == _AZURE:
+            usage, source = Usage(input=await self._count_prompt(call)), UsageSource.ESTIMATED
+        elif usage is None or not call.metered:
             usage, source = await self._count(call, attempt, scanner, error)
         elif scan.lacks_input or scan.lacks_output:
             usage, source = await self._complete(call, scanner, usage), UsageSource.COUNTED
@@ -82,7 +85,7 @@ class Meter:
             int((time.perf_counter() - started) * 1_000_000),
             _micros(attempt.first_byte, started),
             status,
-            scan.served_model,
+            scan.served_model or attempt.served_model,
             scan.upstream_call_id or attempt.request_id,
             usage,
             source,
@@ -92,7 +95,8 @@ class Meter:
             rated.source,
             rated.version,
             error,
-            _flags(call, scan, metered, answered=answered),
+            _flags(call, scan, metered, answered=answered)
+            + (("spilled_over",) if attempt.spilled else ()),
             scan.stated_nano,
             rated.list_nano,
             metered.parts,
@@ -190,7 +194,7 @@ def _metered(
         upstream.name,
         upstream.provider,
         attempt.target.model,
-        scan.served_model,
+        scan.served_model or attempt.served_model,
         _word(scan.service_tier) if scan.service_tier else "",
         (*filter(_word, variants), *own) if variants else own,
         usage,

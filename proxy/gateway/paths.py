@@ -118,7 +118,7 @@ def _way(route: Route, match: re.Match[str]) -> Way:
         dialect=route.dialect,
         metered=route.metered,
         endpoint=route.endpoint,
-        holds=len(route.holds),
+        holds=len(route.holds) + match.start("path"),
         model=unquote(model, "latin-1"),
         model_span=match.span("model") if model else None,
         action=parts.get("action") or "",
@@ -152,6 +152,8 @@ def _compiled(route: Route) -> tuple[Route, dict[int, re.Pattern[str]]]:
     """A route with its pattern, as it is written and in any letters."""
     text = re.escape(route.path).replace(r"\{", "{").replace(r"\}", "}")
     text = _PART.sub(lambda part: f"(?P<{part[1]}>{_ANY[part[1] == 'model']})", text)
+    # A base URL that ends with a slash gives a path of two: a client's slip that Azure puts up with.
+    text = f"(?:/(?=/))?(?P<path>{text})"
     return route, {flags: re.compile(text, flags) for flags in (0, re.IGNORECASE)}
 
 

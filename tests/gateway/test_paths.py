@@ -51,6 +51,22 @@ def test_nothing_is_at_other_paths() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "goes_on"),
+    [
+        (b"//openai/deployments/d/chat/completions", b"/openai/deployments/d/chat/completions"),
+        (b"//v1/chat/completions", b"/chat/completions"),
+    ],
+)
+def test_one_slash_too_many_in_front_is_forgiven(path: bytes, goes_on: bytes) -> None:
+    """As base URLs with a slash at their end make it. It does not go on."""
+    check_path(path)
+    way = find_way("POST", path, {})
+
+    assert way is not None
+    assert (way.metered, path[way.holds :]) == (True, goes_on)
+
+
+@pytest.mark.parametrize(
     "path",
     [
         b"/v1//chat/completions",

@@ -101,6 +101,7 @@ class Scan(Struct):
     upstream_call_id: str = ""
     finished: bool = False  # the dialect's own end was seen ([DONE], or a whole JSON document)
     error: str = ""  # an error inside a 200
+    billed_error: bool = False  # the answer is an error that is billed all the same
     flags: tuple[str, ...] = ()
     cut: bool = False  # the output ran past its cap and was ended by us
 

@@ -119,7 +119,7 @@ class ConverseReader:
     __slots__ = ("scan",)
 
     usage_name = "usage"
-    marks = (b'"usage"', b'"stopReason"', b'"serviceTier"')
+    marks: tuple[bytes, ...] = (b'"usage"', b'"stopReason"', b'"serviceTier"')
 
     def __init__(self) -> None:
         self.scan = Scan()
@@ -289,8 +289,8 @@ def _texts(content: Any) -> Iterator[str]:
         result = block.get("toolResult")
         if isinstance(result, dict):
             for part in _objects(result.get("content")):
-                text = part.get("text")
-                yield text if isinstance(text, str) else _json(part.get("json"))
+                inside = part.get("text")
+                yield inside if isinstance(inside, str) else _json(part.get("json"))
         guarded = block.get("guardContent")
         if isinstance(guarded, dict) and isinstance(guarded.get("text"), dict):
             yield str(guarded["text"].get("text", ""))

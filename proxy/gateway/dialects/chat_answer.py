@@ -1,5 +1,7 @@
 """What an answer of the chat format says that is not streamed."""
 
+from typing import Final
+
 import orjson
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
@@ -7,8 +9,10 @@ from msgspec.json import Decoder
 from proxy.gateway.dialects.answer_reader import Json, Texts
 from proxy.gateway.dialects.base import Scan
 from proxy.gateway.dialects.chat_text import spoken_in_choices
-from proxy.gateway.dialects.notes import note_error, note_names, note_usage
+from proxy.gateway.dialects.notes import note_error, note_flag, note_names, note_usage
 from proxy.gateway.dialects.usage import read_plain_usage
+
+BILLED_UNKNOWN: Final = "billed_unknown"  # billed, without a word of how much
 
 
 class ChatAnswer:
@@ -29,11 +33,22 @@ class ChatAnswer:
         """Note what the answer says."""
         note_names(self.scan, document)
         note_usage(self.scan, document)
-        note_error(self.scan, document)
+        if note_error(self.scan, document) and _is_filtered(document.get("error")):
+            # Azure bills what it worked out before its filter said no, and does not say how much.
+            self.scan.billed_error = True
+            note_flag(self.scan, BILLED_UNKNOWN)
 
     def spoken(self, document: Json) -> Texts:
         """The text of all choices."""
         return spoken_in_choices(document, "message")
+
+
+def _is_filtered(error: object) -> bool:
+    return (
+        isinstance(error, dict)
+        and error.get("code") == "content_filter"
+        and isinstance(error.get("innererror"), dict)
+    )
 
 
 class _PlainAnswer(Struct):

@@ -161,6 +161,8 @@ def _choices(document: Json) -> int:
 
 
 def _wants_usage(body: bytes, around: bytes, document: Json) -> bool:
+    if document.get("data_sources"):
+        return True  # Azure's takes no such option there: nothing is to be added or hidden
     options = document.get("stream_options")
     if not options:
         return False

@@ -32,7 +32,7 @@ class GeminiAnswer:
     __slots__ = ("_chunked", "_searches", "passed", "scan")
 
     usage_name = "usageMetadata"
-    marks = (
+    marks: tuple[bytes, ...] = (
         b'"usageMetadata"',
         b'"finishReason"',
         b'"groundingMetadata"',

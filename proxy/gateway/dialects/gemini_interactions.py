@@ -119,7 +119,7 @@ class InteractionReader:
     __slots__ = ("scan",)
 
     usage_name = "usage"
-    marks = (b'"usage"', b'"interaction"', b'"error"')
+    marks: tuple[bytes, ...] = (b'"usage"', b'"interaction"', b'"error"')
 
     def __init__(self) -> None:
         self.scan = Scan()

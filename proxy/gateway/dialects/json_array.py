@@ -33,10 +33,9 @@ class Elements:
         held = self._held
         while self._looked < len(held):
             if self._in_string:
-                self._step_over_string(held)
-                if self._in_string:
-                    break
-                continue
+                if self._ends_string(held):
+                    continue
+                break
             at = self._looked = _OUTSIDE.match(held, self._looked).end()  # type: ignore[union-attr]
             if at == len(held):
                 break
@@ -56,12 +55,14 @@ class Elements:
         self._held.clear()
         return []
 
-    def _step_over_string(self, held: bytearray) -> None:
+    def _ends_string(self, held: bytearray) -> bool:
+        """Step over what there is of a string, and say whether that is all of it."""
         end = _IN_STRING.match(held, self._looked).end()  # type: ignore[union-attr]
         self._looked = end
         if end < len(held) and held[end] == ord('"'):
             self._looked = end + 1
             self._in_string = False
+        return not self._in_string
 
     def _bracket(self, byte: int) -> bool:
         """Take one byte that means something. True where an element ends with it."""

@@ -114,7 +114,7 @@ TITAN = {"inputText": "Hello"}
 )
 def test_each_make_has_its_own_limit(model: str, body: dict[str, Any], limit: list[str]) -> None:
     """It is read where that make has it, and written there."""
-    facts = invoked(model, **body)
+    facts = INVOKE.inspect(compact(body), at(model, "invoke"))
     patched = INVOKE.patch(compact(body), Patch(output_cap=7, limit_name=facts.output_limit_name))
 
     inside = json.loads(patched)
@@ -149,7 +149,7 @@ def test_the_prompt_is_all_that_is_text() -> None:
         )
     )
     assert all(part in text for part in ("Be brief", "Hello", "lookup"))
-    nova = invoked("amazon.nova-lite-v1:0", **NOVA)
+    nova = INVOKE.inspect(compact(NOVA), at("amazon.nova-lite-v1:0", "invoke"))
     assert "Hello" in INVOKE.prompt_text(nova)
 
 

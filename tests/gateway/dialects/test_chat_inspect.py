@@ -316,3 +316,10 @@ def test_what_the_body_can_not_bound_is_named(
 def test_who_asked(body: dict[str, Any], expected: str) -> None:
     """Short enough for a column, and without the character that PostgreSQL can't hold."""
     assert expected == facts(**body).user
+
+
+def test_azures_own_data_takes_no_stream_options() -> None:
+    """So that none are added; and nothing is hidden of what comes."""
+    body = b'{"model":"m","messages":[],"stream":true,"data_sources":[{"type":"azure_search"}]}'
+
+    assert inspect(body).wants_usage
