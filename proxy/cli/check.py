@@ -22,6 +22,14 @@ from proxy.store.vocabulary import ENCODINGS, Vocabulary
 
 TIMEOUT_S = 5.0
 _REFUSED = (401, 403)
+# Where a list of models is, below the base URL: asking for it costs nothing.
+_LISTS = {
+    "openai": "/models",
+    "anthropic": "/models",
+    "gemini": "/models",
+    "cohere": "/v1/models",
+    "ollama": "/api/tags",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +143,15 @@ async def _vocabularies() -> list[Finding]:
 async def _upstreams(settings: Settings) -> list[Finding]:
     if not settings.upstreams:
         return [Finding("upstreams", "note", "none; serve --demo brings a simulated one")]
-    checks = (_upstream(name, upstream) for name, upstream in settings.upstreams.items())
+    named = _named_models(settings)
+    checks = (
+        _upstream(name, upstream, [model for at, model in named if at == name])
+        for name, upstream in settings.upstreams.items()
+    )
     return list(await asyncio.gather(*checks))
 
 
-async def _upstream(name: str, upstream: UpstreamSettings) -> Finding:
+async def _upstream(name: str, upstream: UpstreamSettings, named: Sequence[str]) -> Finding:
     """Ask for the models: that costs nothing, and tells whether the credential is good."""
     what = f"upstream {name}"
     started = time.monotonic()
@@ -160,7 +172,40 @@ async def _upstream(name: str, upstream: UpstreamSettings) -> Finding:
         return Finding(
             what, "note", f"reached in {took}; wants a credential, and no api_key is set"
         )
-    return Finding(what, "ok", f"reached in {took} (status {answer.status_code})")
+    return _listed(what, took, answer, named)
+
+
+def _listed(what: str, took: str, answer: httpx.Response, named: Sequence[str]) -> Finding:
+    """What a list of models tells: how many there are, and which of ours are not among them."""
+    models = _models(answer)
+    if models is None:
+        return Finding(what, "ok", f"reached in {took} (status {answer.status_code})")
+    if missing := [model for model in named if model not in models]:
+        return Finding(
+            what,
+            "note",
+            f"reached in {took}; lists {len(models)} models, but not {', '.join(missing)}",
+        )
+    return Finding(what, "ok", f"reached in {took}; lists {len(models)} models")
+
+
+def _models(answer: httpx.Response) -> set[str] | None:
+    """The names in a list of models, in the forms of OpenAI, Gemini and Ollama; None where it is none."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    if not answer.is_success or not isinstance(document, dict):
+        return None
+    listed = document.get("data") or document.get("models")
+    if not isinstance(listed, list):
+        return None
+    names = {
+        str(model.get("id") or model.get("name"))
+        for model in listed
+        if isinstance(model, dict) and (model.get("id") or model.get("name"))
+    }
+    return {name.removeprefix("models/") for name in names}
 
 
 def _tls(upstream: UpstreamSettings) -> ssl.SSLContext | bool:
@@ -169,7 +214,7 @@ def _tls(upstream: UpstreamSettings) -> ssl.SSLContext | bool:
 
 def _models_url(upstream: UpstreamSettings) -> str:
     base = upstream.base_url.rstrip("/")
-    return f"{base}/models" if upstream.dialect in ("openai", "anthropic", "gemini") else base
+    return base + _LISTS.get(upstream.dialect, "")
 
 
 def _credential(upstream: UpstreamSettings) -> dict[str, str]:

@@ -9,16 +9,21 @@ import pytest
 
 from tests.cli.conftest import Cli
 
+MODELS = b'{"object":"list","data":[{"id":"gpt-4o"},{"id":"gpt-4o-mini"}]}'
+
 
 class Provider(http.server.BaseHTTPRequestHandler):
-    """Knows one key."""
+    """Knows one key, and two models."""
 
     def do_GET(self) -> None:
         """The models, for whoever has the key."""
         known = self.headers.get("authorization") == "Bearer good"
-        self.send_response(200 if known and self.path == "/v1/models" else 401)
-        self.send_header("content-length", "0")
+        good = known and self.path == "/v1/models"
+        self.send_response(200 if good else 401)
+        self.send_header("content-length", str(len(MODELS) if good else 0))
         self.end_headers()
+        if good:
+            self.wfile.write(MODELS)
 
     def log_message(self, *_: Any) -> None:
         """Not here."""
@@ -114,3 +119,22 @@ def test_a_table_is_the_form_for_people(cli: Cli) -> None:
 
     assert done.code == 0
     assert "vocabulary o200k_base" in done.out
+
+
+@pytest.mark.parametrize(
+    ("model", "expected", "detail"),
+    [("gpt-4o", "ok", "lists 2 models"), ("gpt-9", "note", "lists 2 models, but not gpt-9")],
+)
+def test_models_that_an_upstream_does_not_list_are_told(
+    cli: Cli, provider: str, model: str, expected: str, detail: str
+) -> None:
+    """It may serve them all the same; a misspelt name is found before a client finds it."""
+    configure(
+        cli,
+        f"upstreams: {{main: {{base_url: '{provider}', api_key: good}}}}\n"
+        f"models: [{{name: fast, targets: [main/{model}]}}]\n",
+    )
+
+    found, said, _ = verdict(cli, "upstream main")
+    assert found == expected
+    assert said.endswith(detail)
