@@ -7,7 +7,6 @@ from proxy.core.errors import Refusal
 from proxy.core.money import usd
 from proxy.gateway.active import ActiveCall
 from proxy.gateway.dialects.base import Dialect
-from proxy.gateway.dialects.errors import refused_status
 from proxy.gateway.inbound import Send
 from proxy.gateway.upstreams.base import Headers
 
@@ -33,8 +32,7 @@ async def refuse(send: Send, dialect: Dialect, refusal: Refusal, call_id: str) -
     """A refusal in the shape of the dialect that was called."""
     extra = [(name.encode(), value.encode()) for name, value in refusal.headers]
     extra.append((b"x-farebox-call-id", call_id.encode()))
-    status = refused_status(refusal, dialect.family)
-    await answer_json(send, status, dialect.error_body(refusal), extra)
+    await answer_json(send, refusal.status, dialect.error_body(refusal), extra)
 
 
 def relayed_headers(call: ActiveCall, upstream: Headers, *, keep_length: bool) -> Headers:

@@ -35,7 +35,6 @@ from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.dialects.base import Address
-from proxy.gateway.dialects.errors import refused_status
 from proxy.gateway.experience import Experience
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
@@ -217,7 +216,7 @@ class Pipeline:
             await answers.refuse(send, call.dialect, failure, call.id)
 
     async def _refuse(self, call: ActiveCall, send: Send, refusal: Refusal) -> None:
-        call.status = refused_status(refusal, call.dialect.family)
+        call.status = refusal.status
         call.refusal = refusal.code
         if call.principal is not NOBODY:
             self._settle(call, Outcome.REFUSED)

@@ -113,19 +113,17 @@ async def test_the_sdk_gets_what_it_gets_without_farebox(begin: Begin) -> None:
         }
 
 
-async def test_a_budget_refuses_in_the_sdks_own_class_and_once(
-    begin: Begin, poor: dict[str, Any]
-) -> None:
-    """With a status that the SDK does not try again: it would every 429."""
+async def test_a_budget_refuses_in_the_sdks_own_class(begin: Begin, poor: dict[str, Any]) -> None:
+    """It tries every 429 again, whatever the answer says of that: so its retries are told off, here."""
     async with begin(provider(), **poor) as both:
         async with sdk(both.here) as client:
             with pytest.raises(ApiError) as refused:
-                await client.chat(**ASKED)
-        assert refused.value.status_code == 402
+                await client.chat(**ASKED, request_options={"max_retries": 0})
+        assert refused.value.status_code == 429
         assert "team:search:month" in refused.value.body["message"]
         assert both.upstream.heard == []
         rows = await both.run.calls()
-        assert [(r["outcome"], r["status"]) for r in rows] == [("refused", 402)]
+        assert [(r["outcome"], r["status"]) for r in rows] == [("refused", 429)]
 
 
 async def test_the_providers_errors_go_through_unchanged(begin: Begin) -> None:
