@@ -92,7 +92,10 @@ class DatabaseLedger:
             linger_s=options.linger_s,
             hurry=lambda: bool(self._releases),
         )
-        await self.sweep()
+        try:
+            await self.sweep()
+        except LedgerError as error:  # a busy database is no reason not to serve: care sweeps again
+            _log.warning("sweep_postponed", reason=str(error))
         self._care = asyncio.get_running_loop().create_task(self._take_care())
 
     async def stop(self) -> None:

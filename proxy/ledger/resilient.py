@@ -37,7 +37,7 @@ from proxy.ledger.base import (
 )
 from proxy.ledger.gathering import Busy
 from proxy.ledger.outage import Outage
-from proxy.ledger.spool import SpoolError
+from proxy.ledger.spool import Spool, SpoolError
 from proxy.ledger.spooled import hold_entry, note_entry, settle_entry
 from proxy.ledger.spooler import Spooler
 
@@ -48,6 +48,7 @@ _BACK_OFF_S = (
     2.0,
 )  # first and longest pause between two questions to a database that is away
 _REPLAYED_AT_ONCE = 256
+_START_TRIES = 5  # at what an earlier process left behind, before the start fails
 
 _log = structlog.get_logger("farebox.ledger")
 
@@ -88,8 +89,22 @@ class ResilientLedger:
         await self._inner.start()
         for spool in await self._spooler.left_behind():
             _log.warning("spool_left_behind", file=str(spool.path), bytes=spool.size)
-            await self._spooler.replay_all(spool, self._replay)
-        await self._inner.sweep()
+            await self._replay_left(spool)
+        with contextlib.suppress(LedgerError):
+            await self._inner.sweep()
+
+    async def _replay_left(self, spool: Spool) -> None:
+        pause_s, longest_s = _BACK_OFF_S
+        for _ in range(_START_TRIES):
+            try:
+                await self._spooler.replay_all(spool, self._replay)
+            except LedgerError as error:
+                _log.warning("spool_not_replayed", reason=str(error))
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
+        await self._spooler.replay_all(spool, self._replay)
 
     async def stop(self) -> None:
         """Write what waits, and close it. What the database does not take stays in the spool."""
