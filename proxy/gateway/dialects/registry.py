@@ -15,6 +15,7 @@ from proxy.gateway.dialects import (
     ollama,
     openai_chat,
     responses,
+    vertex_claude,
 )
 from proxy.gateway.dialects.route import Route
 
@@ -26,6 +27,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *moderations.ROUTES,
     *anthropic.ROUTES,
     *gemini.ROUTES,
+    *vertex_claude.ROUTES,
     *gemini_interactions.ROUTES,
     *cohere.ROUTES,
     *ollama.ROUTES,

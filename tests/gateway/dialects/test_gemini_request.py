@@ -226,3 +226,24 @@ def test_where_geminis_paths_lead(path: bytes, family: str, metered: bool) -> No
 
     assert way is not None
     assert (way.dialect.family, way.metered, way.holds) == (family, metered, 0)
+
+
+@pytest.mark.parametrize("action", ["rawPredict", "streamRawPredict"])
+def test_claude_at_vertex_speaks_anthropics_format(action: str) -> None:
+    """The model is in the path, and the region decides the price."""
+    path = f"/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-sonnet-4-5@20250929:{action}"
+    way = find_way("POST", path.encode(), {})
+
+    assert way is not None
+    assert (way.dialect.name, way.dialect.family, way.metered) == (
+        "anthropic_messages",
+        "vertex",
+        True,
+    )
+    body = compact({"anthropic_version": "vertex-2023-10-16", "messages": [], "max_tokens": 9})
+    facts = way.dialect.inspect(body, Address(path.encode(), model=way.model))
+    assert (facts.model, facts.output_limit, facts.variants) == (
+        "claude-sonnet-4-5@20250929",
+        9,
+        ("regional",),
+    )
