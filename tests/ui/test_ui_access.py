@@ -195,6 +195,23 @@ async def test_after_the_login_comes_the_page_that_was_asked_for_and_never_anoth
     assert browser.answer.headers["location"] == target
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"a=" + b"x" * 70_000, 413), (b"&".join([b"a=1"] * 60), 400), (b"a=\xff\xfe", 400)],
+    ids=["long", "many", "not text"],
+)
+async def test_what_is_no_form_of_ours_is_not_read_to_its_end(
+    site: Site, body: bytes, status: int
+) -> None:
+    """Before the login, too: nobody fills the memory of a server that holds budgets."""
+    browser = site.browser()
+
+    answer = await browser.client.post("/ui/login", content=body)
+
+    assert answer.status_code == status
+    assert "<h1>" in answer.text
+
+
 # What every answer says
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from proxy.core.pricing import ChargeLine
+from proxy.store.call_filter import CallFilter
 from proxy.store.reports import GroupBy, SpendQuery
 from proxy.ui import words
 from tests.observe.samples import ATTEMPT, RECORD
@@ -25,7 +26,9 @@ async def test_an_empty_ledger_says_what_to_do_next(site: Site) -> None:
     assert "Make the first key" in browser.text()
 
 
-async def test_the_overview_adds_up_to_the_report_to_the_nano_dollar(site: Site) -> None:
+async def test_overview_models_report_and_export_are_the_same_to_the_nano_dollar(
+    site: Site,
+) -> None:
     await site.fill(*(a_call(n) for n in range(-30, 3)))
     browser = await site.admin()
 
@@ -38,6 +41,10 @@ async def test_the_overview_adds_up_to_the_report_to_the_nano_dollar(site: Site)
     assert sum(Decimal(s.replace("$", "")) for s in series) == sum(
         Decimal(r.cost_usd) for r in report.items
     )
+    exported = [row async for rows in site.deps.records.export(CallFilter()) for row in rows]
+    assert sum(Decimal(row.cost_usd) for row in exported) == Decimal(shown.replace("$", ""))
+    await browser.get("/ui/models")
+    assert browser.attribute("tfoot td", "title") == shown
 
 
 async def test_a_chart_has_a_bar_for_each_day_and_a_table_that_says_the_same(site: Site) -> None:

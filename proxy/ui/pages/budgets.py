@@ -182,7 +182,7 @@ class Editing:
         """The form; then the review of it; then the change."""
         given = dict(request.query_params)
         if request.method == "POST":
-            given = {k: str(v) for k, v in (await read_form(request)).items()}
+            given = await read_form(request)
         views = await sight.budgets()
         there = _find(views, given.get("id", ""))
         form = _filled(given, there)

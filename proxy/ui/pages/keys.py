@@ -58,7 +58,7 @@ class Keeping:
         if request.method == "GET":
             form = {"name": "", "team": request.query_params.get("team", ""), "models": "*"}
             return _form(request, sight, {**form, "max_output_tokens": "", "days": ""}, "")
-        form = {k: str(v).strip() for k, v in (await read_form(request)).items()}
+        form = {k: v.strip() for k, v in (await read_form(request)).items()}
         try:
             wanted = self._request(form, round(sight.now_s() * _US))
             made = await self._deps.keys.create(wanted, ACTOR)
@@ -82,7 +82,7 @@ class Keeping:
         key = await _named(request, sight)
         if request.method == "GET":
             return _confirm(request, sight, key, "rotate")
-        grace = str((await read_form(request)).get("grace", "0"))
+        grace = (await read_form(request)).get("grace", "0")
         grace_s = float(grace) if grace in GRACES else 0.0
         try:
             made = await self._deps.keys.rotate(key.id, ACTOR, grace_s)
