@@ -20,6 +20,8 @@ from proxy.store.rows import CallDetail
 from proxy.ui.deps import UiDeps
 from proxy.ui.spans import Span
 
+_AT_ONCE = 50_000  # groups
+
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
@@ -58,15 +60,19 @@ class Sight:
         self,
         group_by: tuple[GroupBy, ...],
         span: Span,
-        limit: int = 10_000,
+        limit: int | None = None,
         *,
         team: str | None = None,
         model: str | None = None,
     ) -> list[Spent]:
-        """What was spent in a span, from the rollups, by the query of the reports."""
+        """What was spent in a span, from the rollups, by the query of the reports: all groups, or the first."""
         query = SpendQuery(group_by, span.from_s, span.until_s, team=self._team(team), model=model)
-        page = await self._deps.records.spend(query, limit)
-        return [_spent(row) for row in page.items]
+        page = await self._deps.records.spend(query, limit or _AT_ONCE)
+        items = page.items
+        while page.next_cursor and limit is None:
+            page = await self._deps.records.spend(query, _AT_ONCE, page.next_cursor)
+            items += page.items
+        return [_spent(row) for row in items]
 
     async def calls(self, wanted: CallFilter, limit: int, cursor: str | None) -> CallPage:
         """A page of calls, the newest first."""

@@ -46,19 +46,19 @@ class Span:
         """How it is called in a sentence."""
         if self.name:
             return NAMES[self.name].lower()
-        return f"{_day(self.from_s)} to {_day(self.until_s - 1)}"
+        return f"{iso_day(self.from_s)} to {iso_day(self.until_s - 1)}"
 
     @property
     def query(self) -> dict[str, str]:
         """What stands for it in an address."""
         if self.name:
             return {} if self.name == DEFAULT else {"range": self.name}
-        return {"from": _day(self.from_s), "to": _day(self.until_s - 1)}
+        return {"from": iso_day(self.from_s), "to": iso_day(self.until_s - 1)}
 
     @property
     def days(self) -> tuple[str, str]:
         """The first and the last day, for a form."""
-        return _day(self.from_s), _day(self.until_s - 1)
+        return iso_day(self.from_s), iso_day(self.until_s - 1)
 
 
 def read_span(name: str, first: str, last: str, now_s: float, default: str = DEFAULT) -> Span:
@@ -102,5 +102,6 @@ def _second(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
-def _day(second: int) -> str:
+def iso_day(second: int) -> str:
+    """The day of a second: 2026-11-03."""
     return datetime.fromtimestamp(second, UTC).date().isoformat()

@@ -68,7 +68,7 @@ async def show(request: Request, sight: Sight) -> Response:
     sort = asked.get("sort", "")
     sort = sort if sort in SORTS else "spend"
     spent, latencies = await asyncio.gather(
-        sight.spend((GroupBy.MODEL, GroupBy.UPSTREAM), span, 500, team=team),
+        sight.spend((GroupBy.MODEL, GroupBy.UPSTREAM), span, team=team),
         sight.latencies(span, team),
     )
     lines = sorted(_lines(spent, latencies), key=SORTS[sort])

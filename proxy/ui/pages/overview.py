@@ -16,7 +16,7 @@ from proxy.ui.forecast import forecast
 from proxy.ui.pages.budgets import rows_of
 from proxy.ui.rendering import render
 from proxy.ui.sight import Sight, Spent
-from proxy.ui.spans import DAY_S, HOUR_S, NAMES, Span, named, read_span
+from proxy.ui.spans import DAY_S, HOUR_S, NAMES, Span, iso_day, named, read_span
 
 STACKS = {
     "team": GroupBy.TEAM,
@@ -37,11 +37,8 @@ async def show(request: Request, sight: Sight) -> Response:
     span = read_span(asked.get("range", ""), asked.get("from", ""), asked.get("to", ""), now_s)
     by = asked.get("by", "")
     by = by if by in STACKS else ("team" if sight.viewer.is_admin else "model")
-    spent, month, moved, budgets = await asyncio.gather(
-        sight.spend((GroupBy.HOUR if span.by_hour else GroupBy.DAY, STACKS[by]), span),
-        _month(sight, now_s),
-        _movers(sight, now_s),
-        sight.budgets(),
+    (spent, month), moved, budgets = await asyncio.gather(
+        _spend_and_month(sight, span, by, now_s), _movers(sight, now_s), sight.budgets()
     )
     series = _series(spent, span, by)
     shown = charts.rest_together(series)
@@ -64,6 +61,25 @@ async def show(request: Request, sight: Sight) -> Response:
         movers=moved,
         budgets=tight,
     )
+
+
+async def _spend_and_month(
+    sight: Sight, span: Span, by: str, now_s: float
+) -> tuple[list[Spent], "Month"]:
+    """What the chart shows, and the months. One query where both are in days of the same rollup."""
+    last, this = named("last-month", now_s), named("month", now_s)
+    months = Span(last.from_s, this.until_s, "")
+    if span.by_hour or by == "workflow":
+        time = GroupBy.HOUR if span.by_hour else GroupBy.DAY
+        spent, days = await asyncio.gather(
+            sight.spend((time, STACKS[by]), span), sight.spend((GroupBy.DAY,), months)
+        )
+        return spent, await _month(sight, days, now_s)
+    both = Span(min(span.from_s, months.from_s), max(span.until_s, months.until_s), "")
+    found = await sight.spend((GroupBy.DAY, STACKS[by]), both)
+    starts = {iso_day(at) for at in span.steps}
+    spent = [row for row in found if row.group["day"] in starts]
+    return spent, await _month(sight, found, now_s)
 
 
 # The chart
@@ -115,20 +131,24 @@ class Month:
         return change(self.spent, self.so_far_last)
 
 
-async def _month(sight: Sight, now_s: float) -> Month:
+async def _month(sight: Sight, days: Iterable[Spent], now_s: float) -> Month:
+    """The months, of what their days spent."""
     this, last = named("month", now_s), named("last-month", now_s)
     until = _same_time(last, this, now_s)
     part = Span(until // DAY_S * DAY_S, until, "")  # the hours of the last of these days
-    days = await sight.spend((GroupBy.DAY,), Span(last.from_s, this.until_s, ""))
     hours = await sight.spend((), part) if part.steps else []
-    by_day = {_second(row.group["day"]): row for row in days}
-    nano = {at: row.nano for at, row in by_day.items()}
-    full = sum(value for at, value in nano.items() if at < part.from_s)
-    end = _month_after(this.from_s)
-    ahead = forecast(nano, this.from_s, end, now_s)
-    mine = [row for at, row in by_day.items() if at >= this.from_s]
+    nano: dict[int, int] = {}
+    mine = []
+    for row in days:
+        at = _second(row.group["day"])
+        if last.from_s <= at < this.until_s:
+            nano[at] = nano.get(at, 0) + row.nano
+            if at >= this.from_s:
+                mine.append(row)
     spent = sum(row.nano for row in mine)
     before = [nano.get(at, 0) for at in last.steps]
+    full = sum(value for at, value in nano.items() if at < part.from_s)
+    ahead = forecast(nano, this.from_s, _month_after(this.from_s), now_s)
     return Month(
         name=f"{datetime.fromtimestamp(this.from_s, UTC):%B}",
         spent=spent,
