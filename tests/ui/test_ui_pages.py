@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from proxy.core.call import CapSource, Outcome
 from proxy.core.pricing import ChargeLine
 from proxy.store.call_filter import CallFilter
 from proxy.store.reports import GroupBy, SpendQuery
@@ -153,7 +154,7 @@ async def test_a_call_shows_its_charge_line_by_line_and_the_lines_add_up(site: S
 
 
 async def test_a_call_says_who_capped_it(site: Site) -> None:
-    call = a_call(output_cap=1000, output_cap_source="team")
+    call = a_call(output_cap=1000, output_cap_source=CapSource.TEAM)
     await site.fill(call)
     browser = await site.admin()
 
@@ -178,7 +179,7 @@ async def test_what_users_name_is_shown_as_text(site: Site) -> None:
 
 
 async def test_models_are_compared_by_call_and_by_output(site: Site) -> None:
-    await site.fill(a_call(), a_call(1), a_call(2, status=500, outcome="upstream_failed"))
+    await site.fill(a_call(), a_call(1), a_call(2, status=500, outcome=Outcome.UPSTREAM_FAILED))
     browser = await site.admin()
 
     await browser.get("/ui/models")
@@ -198,7 +199,7 @@ async def test_calls_that_failed_before_a_model_was_served_count_with_its_dated_
         {"model_served": "", "usage": type(ATTEMPT.usage)(), "cost_nano": 0, "charge": ()},
         model_requested="gpt-4o",
         status=503,
-        outcome="upstream_failed",
+        outcome=Outcome.UPSTREAM_FAILED,
     )
     served = a_call(0, {"model_served": "gpt-4o-2024-08-06"}, model_requested="gpt-4o")
     await site.fill(served, failed)
