@@ -71,14 +71,14 @@ INVOKED = [
 
 
 def client(url: str, key: str = ID, secret: str = SECRET) -> Any:
-    """Retries as boto3 makes them by default."""
+    """With the retries that boto3 recommends: the older ones try every 429 again."""
     return boto3.client(
         "bedrock-runtime",
         endpoint_url=url,
         region_name="us-east-1",
         aws_access_key_id=key,
         aws_secret_access_key=secret,
-        config=Config(read_timeout=20),
+        config=Config(read_timeout=20, retries={"mode": "standard"}),
     )
 
 
