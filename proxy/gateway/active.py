@@ -20,6 +20,7 @@ from proxy.core.limits import Cap
 from proxy.core.reservation import Hold
 from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.base import NOWHERE, Address, Dialect, Patch, RequestFacts
+from proxy.gateway.dialects.form import Form
 from proxy.gateway.inbound import Inbound
 from proxy.gateway.paths import Way
 from proxy.gateway.router import Plan, Target
@@ -57,7 +58,7 @@ class ActiveCall(Struct):
     secret: str = ""  # only where the client's own provider key is forwarded
     facts: RequestFacts = NO_FACTS
     address: Address = NOWHERE
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncIterator[bytes] | Form = b""
     plan: Plan = NO_PLAN
     cap: Cap = NO_CAP
     hold: Hold | None = None
@@ -104,6 +105,11 @@ class ActiveCall(Struct):
     def metered(self) -> bool:
         """Whether the call is counted, capped and held against budgets."""
         return self.way.metered
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the body can be sent again."""
+        return isinstance(self.body, bytes | Form)
 
     @property
     def client_left(self) -> bool:

@@ -13,6 +13,8 @@ from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.config import Upstream
 from proxy.gateway.credentials import credential, without_key
 from proxy.gateway.dialects.base import Patch
+from proxy.gateway.dialects.form import Form
+from proxy.gateway.form_body import FormDialect
 from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
 from proxy.gateway.ports import Ledger
 from proxy.gateway.router import Target
@@ -53,7 +55,7 @@ class Forwarder:
         """
         targets = call.plan.targets
         for i, target in enumerate(targets):
-            last = i + 1 == len(targets) or not isinstance(call.body, bytes)
+            last = i + 1 == len(targets) or not call.repeatable
             upstream = call.config.upstreams[target.upstream]
             try:
                 attempt, response = await self._send(call, upstream, target)
@@ -76,7 +78,7 @@ class Forwarder:
         try:
             attempt, response = await self._send_once(call, upstream, target, patch)
         except UpstreamFailed as failure:
-            if not failure.stale or call.client_left or not isinstance(call.body, bytes):
+            if not failure.stale or call.client_left or not call.repeatable:
                 raise
             # An old connection broke: once more. That is an attempt of its own, in the ledger before
             # it is sent: nobody knows whether the upstream had read the first one.
@@ -175,6 +177,11 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     method = inbound.head.method_bytes
     if not isinstance(body, bytes):
         target, headers = _target(call, upstream, patch), _headers(call, upstream)
+        if isinstance(body, Form):
+            assert isinstance(call.dialect, FormDialect)  # noqa: S101 - it has read the form
+            edits = call.dialect.patch_form(body, patch)
+            headers.append((b"content-length", b"%d" % body.length(edits)))
+            return UpstreamRequest(method, target, headers, body.chunks(edits), fresh)
         if inbound.declared:
             headers.append((b"content-length", inbound.declared))
         return UpstreamRequest(method, target, headers, body, fresh)
@@ -190,6 +197,15 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
         written = Written()
         inbound.head.derived[_Head] = _Head(upstream, target, headers, written)
     return UpstreamRequest(method, target, headers, body, fresh, written)
+
+
+def follow_request(call: ActiveCall, attempt: Attempt, path: str) -> UpstreamRequest:
+    """The request that asks how something ended that an attempt began: below the attempt's own path."""
+    target, question, query = _target(call, attempt.upstream, attempt.patch).partition(b"?")
+    headers = [h for h in _headers(call, attempt.upstream) if h[0] != b"content-type"]
+    request = UpstreamRequest(b"GET", target + path.encode() + question + query, headers)
+    sign = attempt.upstream.sign
+    return request if sign is None else sign(request)
 
 
 def _headers(call: ActiveCall, upstream: Upstream) -> Headers:

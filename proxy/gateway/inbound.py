@@ -194,11 +194,11 @@ class Inbound:
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises RequestTooLarge as soon as it is known to be over ``limit`` bytes."""
         if (self.length() or 0) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         whole = self.exchange.whole_body()
         if whole is not None:
             if len(whole) > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             return whole
         parts: list[bytes] = []
         size = 0
@@ -210,7 +210,7 @@ class Inbound:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def read_or_stream(self, limit: int, *, whole: bool) -> bytes | AsyncIterator[bytes]:
@@ -275,7 +275,8 @@ class Inbound:
         return kept
 
 
-def _too_large(limit: int) -> RequestTooLarge:
+def too_large(limit: int) -> RequestTooLarge:
+    """The refusal of a body that is too large."""
     return RequestTooLarge(
         f"The request body is larger than {limit} bytes. Send less, or raise limits.max_body_bytes."
     )

@@ -34,8 +34,9 @@ from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.config import GatewayConfig
-from proxy.gateway.dialects.base import Address
 from proxy.gateway.experience import Experience
+from proxy.gateway.follow import Following
+from proxy.gateway.form_body import address_of, close_form, read_form, takes_form
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Meter, estimated_attempt
@@ -71,6 +72,7 @@ class Pipeline:
         self._reservations = Reservations(ports.ledger, ports.tokenizer, self._experience)
         self._meter = Meter(ports.tokenizer, self._experience)
         self._forwarder = Forwarder(ports.ledger, self._meter)
+        self._following = Following(ports.tokenizer, self._settle_attempt)
         self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
         self.draining = 0
@@ -94,6 +96,7 @@ class Pipeline:
             await self._serve(call, send)
         finally:
             call.inbound.unwatch()
+            close_form(call)
             self.in_flight -= 1
             if self._ended is not None and not self.in_flight:
                 self._ended.set()
@@ -106,12 +109,14 @@ class Pipeline:
         call.inbound.check_head(call.config.limits.max_header_bytes)
         most = call.config.limits.max_body_bytes
         body = call.inbound.whole(most) if call.way.metered else None
-        self._accept(
-            call,
-            await call.inbound.read_or_stream(most, whole=call.way.metered)
-            if body is None
-            else body,
-        )
+        if takes_form(call):
+            await read_form(call, body)
+        elif body is not None:
+            self._accept(call, body)
+        else:
+            self._accept(call, await call.inbound.read_or_stream(most, whole=call.way.metered))
+        facts = call.facts
+        call.principal = attribute(call.inbound, call.principal.key, facts.user, facts.metadata)
         self._plan(call)
         self._cap(call)
         if self._is_long(call):
@@ -140,10 +145,8 @@ class Pipeline:
     def _accept(self, call: ActiveCall, body: bytes | AsyncIterator[bytes]) -> None:
         call.body = body
         if isinstance(body, bytes):
-            call.address = _address(call)
+            call.address = address_of(call)
             call.facts = call.way.dialect.inspect(body, call.address)
-        facts = call.facts
-        call.principal = attribute(call.inbound, call.principal.key, facts.user, facts.metadata)
 
     def _plan(self, call: ActiveCall) -> None:
         key = call.principal.key
@@ -262,6 +265,12 @@ class Pipeline:
             self.draining -= 1
         if call.principal is NOBODY:
             return
+        if relay is not None and relay.scanner.scan.follow:
+            self._following.begin(call, relay)
+        else:
+            self._settle_attempt(call, relay)
+
+    def _settle_attempt(self, call: ActiveCall, relay: Relay | None) -> None:
         if call.attempt is not None:
             measured = _measured_now(relay) if relay is not None else None
             if measured is None:
@@ -344,6 +353,7 @@ class Pipeline:
         if self.in_flight:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), timeout_s)
+        await self._following.stop(timeout_s)
         await self.settled(timeout_s)
 
     async def settled(self, timeout_s: float = 5.0) -> None:
@@ -371,17 +381,6 @@ def _measured_now(relay: Relay) -> AttemptRecord | None:
         return relay.measured_now()
     except Exception:  # noqa: BLE001 - it is told where it is tried again, and estimated
         return None
-
-
-def _address(call: ActiveCall) -> Address:
-    inbound, way = call.inbound, call.way
-    known: Address | None = inbound.head.derived.get(Address)
-    if known is not None:
-        return known
-    content_type = inbound.text(b"content-type").partition(";")[0].strip().lower()
-    address = Address(inbound.path, inbound.query, content_type, way.model, way.action)
-    inbound.head.derived[Address] = address
-    return address
 
 
 def _note_defect(call: ActiveCall) -> None:

@@ -113,9 +113,10 @@ class Relay:
         self._judge()
         # Counting a long prompt suspends; it must not be cut short by a client that leaves.
         self.call.interruptible = False
-        attempt = self.measured_now() or await self.measured()
         headers = self._head()
-        headers += answers.cost_headers(self.call.attempts, attempt)
+        if not scanner.scan.follow:  # else nobody knows yet what it costs
+            attempt = self.measured_now() or await self.measured()
+            headers += answers.cost_headers(self.call.attempts, attempt)
         if self._exchange.crowded:
             await self._exchange.room()
         self.call.inbound.finished = True

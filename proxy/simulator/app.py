@@ -19,6 +19,7 @@ from proxy.simulator.controls import Billing, Controls
 from proxy.simulator.embeddings import embed
 from proxy.simulator.exchange import ClientLeft, Exchange, Receive, Scope, Send
 from proxy.simulator.invoice import Charge, Invoice, Outcome, Ticket
+from proxy.simulator.other_endpoints import OtherEndpoints
 from proxy.simulator.passthrough import Receipt, download
 from proxy.simulator.request import controls_of, model_of, parse_object, read_chat, user_of
 
@@ -46,6 +47,7 @@ class Simulator:
         self._clock = clock
         self._instance = secrets.token_hex(6)
         self._serials = count(1)
+        self._others = OtherEndpoints(self._misbehaves)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -99,6 +101,8 @@ class Simulator:
             await self._chat(exchange, ticket, serial)
         elif route == ("POST", "/v1/embeddings"):
             await self._embed(exchange, ticket)
+        elif self._others.knows(exchange):
+            await self._others.answer(exchange, ticket, serial, self._headers(ticket))
         elif exchange.method == "GET" and exchange.path.startswith("/v1/models"):
             await self._models(exchange, ticket)
         else:

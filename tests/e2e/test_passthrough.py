@@ -184,14 +184,14 @@ async def test_head(run: Running) -> None:
 
 async def test_it_is_on_record_and_not_metered(run: Running) -> None:
     """A row with what is known; its endpoint is one of a bounded list."""
-    paths = ["/v1/files/f_1", "/v1/audio/speech", "/v1/images/generations", "/v1/zzz/1", "/v1/"]
+    paths = ["/v1/files/f_1", "/v1/audio/voices", "/v1/images/other", "/v1/zzz/1", "/v1/"]
     for path in paths:
         await echo(run, "POST", path)
     rows = await run.calls()
     assert [row["endpoint"] for row in rows] == [
         "files",
-        "audio.speech",
-        "images.generations",
+        "audio.voices",
+        "images.other",
         "other",
         "other",
     ]

@@ -11,10 +11,13 @@ from proxy.gateway.dialects import (
     embeddings,
     gemini,
     gemini_interactions,
+    images,
     moderations,
     ollama,
     openai_chat,
     responses,
+    speech,
+    transcription,
     vertex_claude,
 )
 from proxy.gateway.dialects.route import Route
@@ -24,6 +27,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *responses.ROUTES,
     *completions.ROUTES,
     *embeddings.ROUTES,
+    *images.ROUTES,
+    *speech.ROUTES,
+    *transcription.ROUTES,
     *moderations.ROUTES,
     *anthropic.ROUTES,
     *gemini.ROUTES,
