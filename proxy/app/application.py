@@ -50,7 +50,8 @@ class Application:
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await self.house.realtime(scope, receive, send)
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -14,13 +14,7 @@ from msgspec.structs import replace
 from proxy.core import estimate
 from proxy.core.budgets import Refused
 from proxy.core.call import AttemptRecord, CapSource
-from proxy.core.errors import (
-    BudgetExceeded,
-    CallNotBounded,
-    LedgerUnavailable,
-    ModelNotPriced,
-    Refusal,
-)
+from proxy.core.errors import BudgetExceeded, CallNotBounded, ModelNotPriced, Refusal
 from proxy.core.limits import Cap
 from proxy.core.money import usd
 from proxy.core.pricing import PriceQuery, Rates
@@ -80,7 +74,7 @@ class Reservations:
         answer = await self.ledger.reserve(
             HoldRequest(
                 call.principal,
-                call.pending(next_attempt(call)),
+                call.pending(_attempt(call)),
                 0,
                 model=call.facts.model,
                 exempt=True,
@@ -93,7 +87,7 @@ class Reservations:
         return await self.ledger.reserve(
             HoldRequest(
                 principal=call.principal,
-                record=call.pending(next_attempt(call)),
+                record=call.pending(_attempt(call)),
                 amount_nano=call.amount_nano,
                 estimate_nano=call.estimate_nano,
                 model=call.facts.model,
@@ -104,7 +98,7 @@ class Reservations:
 
     async def _more_precisely(self, call: ActiveCall, bound: "_Bound", refused: Refused) -> Hold:
         if refused.reason != "budget":
-            raise explain(call, refused)
+            raise _explain(call, refused)
         deadline = time.monotonic() + call.config.defaults.hold_wait_s
         bound = await self._count(call, bound)
         answer: Hold | Refused = refused
@@ -118,7 +112,7 @@ class Reservations:
             if amount < call.amount_nano or amount <= available:
                 call.amount_nano = amount
             elif not await self._wait(answer, deadline):
-                raise explain(call, answer)
+                raise _explain(call, answer)
             answer = await self._ask(call, bound)
         return answer
 
@@ -191,7 +185,7 @@ class _Bound(Struct, frozen=True):
         return low
 
 
-def next_attempt(call: ActiveCall) -> AttemptRecord:
+def _attempt(call: ActiveCall) -> AttemptRecord:
     """The attempt that is about to be sent: what is known of it if this process dies."""
     target = call.plan.targets[0]
     return AttemptRecord(1, target.upstream, target.model, call.started_at_us, 0)
@@ -201,7 +195,7 @@ def _bound(call: ActiveCall) -> _Bound:
     facts, config = call.facts, call.config
     rates = []
     for target in call.plan.targets:
-        query = price_query(config.upstreams[target.upstream], target.model, facts)
+        query = _query(config.upstreams[target.upstream], target.model, facts)
         found = config.prices.bound(query, call.started_at_us)
         if found is None:
             return _Bound((), 0, facts.model, facts.choices)
@@ -221,8 +215,7 @@ def _bound(call: ActiveCall) -> _Bound:
     )
 
 
-def price_query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
-    """What decides the price of a request before it is answered."""
+def _query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
     tier = (facts.service_tier,) if facts.service_tier else ()
     variants = (*tier, *facts.variants, *upstream.variants)
     return PriceQuery(upstream.name, upstream.provider, model, variants)
@@ -241,8 +234,7 @@ def _shrink(call: ActiveCall, bound: _Bound, available_nano: int) -> None:
         call.cap = Cap(low, CapSource.BUDGET)
 
 
-def explain(call: ActiveCall, refused: Refused) -> Refusal:
-    """What the client is told."""
+def _explain(call: ActiveCall, refused: Refused) -> Refusal:
     if refused.reason == "unpriced":
         return _not_priced(call, refused)
     if refused.reason == "unbounded":
@@ -279,13 +271,4 @@ def _not_priced(call: ActiveCall, refused: Refused) -> ModelNotPriced:
         "or set `unpriced: allow` on the budget.",
         param="model",
         headers=_NO_RETRY,
-    )
-
-
-def unavailable() -> LedgerUnavailable:
-    """The refusal of a call that the ledger can't take."""
-    return LedgerUnavailable(
-        "Farebox can't reach its ledger, and its configuration says that nothing is forwarded "
-        "unrecorded (ledger.unavailable: reject). Try again in a moment.",
-        headers=(("retry-after", "1"),),
     )

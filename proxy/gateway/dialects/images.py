@@ -29,7 +29,7 @@ from proxy.gateway.dialects.framing import EventStream
 from proxy.gateway.dialects.image_tokens import PARTIAL, image_flags, image_usage, tokens_of
 from proxy.gateway.dialects.json_patch import JsonPatch
 from proxy.gateway.dialects.notes import note_error, note_flag, note_names
-from proxy.gateway.dialects.route import openai_routes
+from proxy.gateway.dialects.route import Route, openai_routes
 from proxy.gateway.dialects.stated import stated_nano
 
 _DECISIVE: Final = decisive("model", "n", "partial_images", "quality", "size", "stream")
@@ -258,4 +258,6 @@ ROUTES: Final = (
         Images("openai_image_variations", takes_pictures=True),
         "images.variations",
     ),
+    # OpenRouter's one endpoint for all of it.
+    Route("POST", "/v1/images", Images("openrouter_images", takes_pictures=True), "images"),
 )
