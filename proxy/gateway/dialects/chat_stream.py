@@ -52,6 +52,7 @@ class StreamScanner:
         "_room",
         "_scan",
         "_strip",
+        "_tail",
         "_uncounted",
         "_unread",
         "_watch",
@@ -69,6 +70,7 @@ class StreamScanner:
         self._kept: list[bytes] = []  # pieces of which the text was not counted yet
         self._looked = 0  # so many of them were looked at for how much text they can hold:
         self._most = 0  # so much at most
+        self._tail = b""  # and the beginning of an event beside that
         self._unread: list[bytes] = []  # whole events that were counted, and nothing else
         self._held = 0  # bytes of both, without those that were not looked at
         self._bound = TextBound()
@@ -131,9 +133,13 @@ class StreamScanner:
             return False
         if self._cap is not None and not self.cut:
             left = self._cap - self._output.at_most - self._most
-            most = self._bound.most(fresh, left)
+            # What is cut off within an event is looked at again with its end: else it were all text.
+            fresh = self._tail + fresh
+            end = fresh.rfind(b"\n\n") + 2
+            whole, self._tail = (fresh[:end], fresh[end:]) if end > 1 else (b"", fresh)
+            most = self._bound.most(whole, left) if whole else 0
             self._most += most
-            left -= most
+            left -= most + len(self._tail)
             if left < 0:
                 if self._watch.ready():
                     return False
@@ -152,6 +158,7 @@ class StreamScanner:
             rest = rest[-3:]  # enough to see where the event ends
         self._kept = [rest] if rest else []
         self._looked = self._most = 0
+        self._tail = b""
         crossing = None
         if not self.cut:
             crossing = self._count(block, len(kept) - fresh if fresh else None)
