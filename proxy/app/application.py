@@ -50,8 +50,7 @@ class Application:
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await self.house.realtime(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

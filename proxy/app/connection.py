@@ -20,6 +20,7 @@ from proxy.app.repeats import KnownHead, known_head
 from proxy.core.errors import HeadTooLarge, InvalidRequest, Refusal, RequestTimeout
 from proxy.gateway.dialects.errors import openai_error
 from proxy.gateway.inbound import EXCHANGE, Head, Scope
+from proxy.gateway.realtime.door import is_realtime
 
 LONGEST_TARGET: Final = 32 * 1024  # bytes of path and query; the parser counts in 16 bits
 _BETWEEN: Final = -1  # no head is being read
@@ -44,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self._parsing = False  # within a message: its head or body is not complete
         self._resuming = False  # the head being read is not the client's
         self._ended = False  # nothing more is read
+        self._socket = False  # the client asks for a websocket, where there is one
         self._problem: Refusal | None = None
         self._known: KnownHead | None = None
         self._misses = 0
@@ -136,7 +138,11 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+            rest = data[upgrade.args[0] :]
+            if self._socket:
+                self._switch(rest)
+            else:
+                self._stay(rest)
         except httptools.HttpParserError:
             self._end(self._problem or InvalidRequest("This is no HTTP/1.1 request."))
         if self._head_bytes == _BETWEEN:
@@ -173,6 +179,9 @@ class Connection(HttpToolsProtocol):
         method = scope["method"] = self.parser.get_method().decode("ascii")
         scope["http_version"] = version
         target = httptools.parse_url(self.url)
+        if self._asks_for_socket(method, target.path):
+            self._socket = True
+            return
         path = target.path.decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = target.path
@@ -269,6 +278,21 @@ class Connection(HttpToolsProtocol):
         self._resuming = True
         self.parser = httptools.HttpRequestParser(self)
         self._parse(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n", rest]))
+
+    def _asks_for_socket(self, method: str, path: bytes) -> bool:
+        cycle = self._cycle
+        free = cycle is None or cycle.response_complete
+        return (
+            free and method == "GET" and is_realtime(path) and self._get_upgrade() == b"websocket"
+        )
+
+    def _switch(self, rest: bytes) -> None:
+        """From here on the connection is a websocket, which has its own bounds."""
+        self._ended = True
+        self._patience.forget(self)
+        self.handle_websocket_upgrade()
+        if rest:
+            cast("asyncio.Protocol", self.transport.get_protocol()).data_received(rest)
 
     def _end(self, problem: Refusal) -> None:
         """Read no more: say why, unless requests are under way, which are answered first.

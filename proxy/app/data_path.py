@@ -14,6 +14,7 @@ from proxy.gateway.router import Router, Rule, Target
 from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import Headers, Timeouts
 from proxy.gateway.upstreams.signing import Signer, aws_signer
+from proxy.gateway.upstreams.sockets import SocketClient
 from proxy.settings import ModelRule, Settings, UpstreamSettings
 
 _VERSION = re.compile(r"(/v\d\w*)/?$")
@@ -72,21 +73,25 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
     openai_header = BEARER if header != "api-key" else header
     include_usage = preset.include_usage if wanted.include_usage is None else wanted.include_usage
     leave = wanted.on_client_leave
+    timeouts = Timeouts(
+        connect=wanted.connect_timeout_s,
+        first_byte=wanted.first_byte_timeout_s,
+        idle=wanted.idle_timeout_s,
+        total=wanted.total_timeout_s,
+    )
     return Upstream(
         name=name,
         client=build_client(
             base_url,
             client=wanted.client,
-            timeouts=Timeouts(
-                connect=wanted.connect_timeout_s,
-                first_byte=wanted.first_byte_timeout_s,
-                idle=wanted.idle_timeout_s,
-                total=wanted.total_timeout_s,
-            ),
+            timeouts=timeouts,
             max_connections=wanted.max_connections,
             idle_expiry_s=wanted.idle_expiry_s,
             verify_tls=wanted.verify_tls,
             ca_file=wanted.ca_file,
+        ),
+        sockets=SocketClient(
+            base_url, timeouts=timeouts, verify_tls=wanted.verify_tls, ca_file=wanted.ca_file
         ),
         dialect=family,
         provider=wanted.price_provider or preset.provider,

@@ -20,6 +20,7 @@ from proxy.gateway.config import Upstream
 from proxy.gateway.models import Models
 from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
+from proxy.gateway.realtime.door import Realtime
 from proxy.gateway.routes import Routes
 from proxy.ledger import open_ledger
 from proxy.observe.alerts import Alerting
@@ -81,6 +82,7 @@ class House:
             Models(self.pipeline, self.keys),
             OwnCalls(self.pipeline, self.keys, self.ledger),
         )
+        self.realtime = Realtime(self.pipeline)
         self.admin = create_admin(self._admin_deps())
         self.ui = create_ui(self._ui_deps())
         self._run(self._refresh_keys())
@@ -108,7 +110,7 @@ class House:
 
     async def stop(self) -> None:
         """Let calls under way settle, then close everything. What could not settle is in the spool."""
-        self.routes.stopping = True
+        self.routes.stopping = self.realtime.stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

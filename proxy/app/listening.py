@@ -10,10 +10,12 @@ import uvicorn
 from proxy.app.application import Application
 from proxy.app.connection import Connection
 from proxy.app.patience import Patience
+from proxy.app.websocket import WebSocket
 from proxy.core.errors import FareboxError
 from proxy.settings import ServerSettings, Settings
 
 _BACKLOG: Final = 4096
+_PONG_WITHIN_S: Final = 60.0  # a client that waits for an upstream may not read for a while
 _HEAD_IN_MEMORY: Final = (
     4  # times limits.max_header_bytes: a refused head is read whole, for its key
 )
@@ -72,7 +74,10 @@ def server_config(
                 body_s=settings.server.body_timeout_s,
             ),
         ),
-        ws="none",
+        ws=WebSocket,
+        ws_max_size=settings.limits.max_body_bytes,
+        ws_ping_timeout=_PONG_WITHIN_S,
+        ws_per_message_deflate=False,  # audio does not get shorter
         interface="asgi3",
         lifespan="on",
         access_log=False,  # Farebox logs a line a call itself

@@ -40,6 +40,8 @@ _MAX_OUTPUT: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     for pattern, tokens in (
         (r"gpt-(?:5|5\.\d)-pro", 272_000),
         (r"gpt-5(?:[.\d]*)-chat", 16_384),
+        (r"gpt-realtime-2", 32_768),
+        (r"(?:gpt-realtime|gpt-4o(?:-mini)?-realtime)", 4_096),
         (r"gpt-oss", 131_072),
         (r"gpt-[5-9]", 128_000),
         (r"gpt-4\.1", 32_768),
@@ -68,6 +70,13 @@ _MAX_OUTPUT: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     )
 )
 UNKNOWN_MAX_OUTPUT = 128_000  # of a model that nobody knows: what the large current ones give
+
+# The most that a realtime session can hold in mind, by its model: the input of one response.
+_REALTIME_CONTEXT = (
+    (re.compile(r"gpt-4o-mini-realtime"), 16_000),
+    (re.compile(r"gpt-4o-realtime|gpt-realtime(?:$|-mini|-1|-20)"), 32_000),
+)
+_UNKNOWN_CONTEXT = 128_000
 
 # Of a call whose answer was lost, where the policy is to charge an estimate.
 _LIKELY_BYTES_PER_TOKEN = 4  # English prose; code and other languages are nearer to 3
@@ -99,6 +108,13 @@ def model_max_output(model: str) -> int | None:
     """The most output tokens that a model makes in one answer; None for a model that nobody knows."""
     name = model.lower()
     return next((tokens for pattern, tokens in _MAX_OUTPUT if pattern.search(name)), None)
+
+
+def realtime_context(model: str) -> int:
+    """The most input tokens of one response of a realtime session."""
+    name = model.lower()
+    found = (tokens for pattern, tokens in _REALTIME_CONTEXT if pattern.search(name))
+    return next(found, _UNKNOWN_CONTEXT)
 
 
 def output_bound(cap: int | None, model: str, choices: int = 1) -> int:

@@ -7,6 +7,7 @@ from proxy.core.pricing import PriceBook
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.router import Router
 from proxy.gateway.upstreams.base import Headers, UpstreamClient, UpstreamRequest
+from proxy.gateway.upstreams.sockets import SocketClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Upstream:
 
     name: str
     client: UpstreamClient
+    sockets: SocketClient | None = None  # for realtime sessions
     dialect: str = "openai"
     provider: str = ""  # the price book's name for it
     host: str = ""  # of its base_url

@@ -23,7 +23,7 @@ from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamRespo
 _OPENAI = "openai"
 _V1 = b"/v1"
 _IN_SEGMENT = "@:!$&'()*+,;=~"  # what a segment of a path may hold unescaped
-_NEXT_ON = frozenset((408, 429, 500, 502, 503, 504, 529))  # worth another upstream, if there is one
+NEXT_ON = frozenset((408, 429, 500, 502, 503, 504, 529))  # worth another upstream, if there is one
 _OPTION_REFUSED = frozenset((400, 422))
 _MAX_ERROR_BYTES = 256 * 1024
 _REQUEST_IDS = (
@@ -63,7 +63,7 @@ class Forwarder:
                 if last or call.client_left:
                     raise
                 continue
-            if response.status in _NEXT_ON and not last:
+            if response.status in NEXT_ON and not last:
                 await response.aclose()
                 call.attempt = None
                 call.attempts.append(failed_attempt(attempt, f"status_{response.status}"))
@@ -147,7 +147,7 @@ class Forwarder:
             raise
         attempt.first_byte = time.perf_counter()
         attempt.status = response.status
-        attempt.request_id = _request_id(response.headers)
+        attempt.request_id = request_id(response.headers)
         if upstream.provider == _AZURE:
             attempt.spilled = _SPILLED in response.headers
             attempt.served_model = dict(response.headers).get(_SERVED, b"").decode("latin-1")
@@ -176,7 +176,7 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     inbound, body = call.inbound, call.body
     method = inbound.head.method_bytes
     if not isinstance(body, bytes):
-        target, headers = _target(call, upstream, patch), _headers(call, upstream)
+        target, headers = _target(call, upstream, patch), head_for(call, upstream)
         if isinstance(body, Form):
             assert isinstance(call.dialect, FormDialect)  # noqa: S101 - it has read the form
             edits = call.dialect.patch_form(body, patch)
@@ -189,7 +189,7 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     known: _Head | None = inbound.head.derived.get(_Head)
     if known is not None and known.upstream is upstream and not call.secret:
         return UpstreamRequest(method, known.target, known.headers, body, fresh, known.written)
-    target, headers = _target(call, upstream, patch), _headers(call, upstream)
+    target, headers = _target(call, upstream, patch), head_for(call, upstream)
     if upstream.sign is not None:
         return upstream.sign(UpstreamRequest(method, target, headers, body, fresh))
     written = None
@@ -202,15 +202,10 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
 def follow_request(call: ActiveCall, attempt: Attempt, path: str) -> UpstreamRequest:
     """The request that asks how something ended that an attempt began: below the attempt's own path."""
     target, question, query = _target(call, attempt.upstream, attempt.patch).partition(b"?")
-    headers = [h for h in _headers(call, attempt.upstream) if h[0] != b"content-type"]
+    headers = [h for h in head_for(call, attempt.upstream) if h[0] != b"content-type"]
     request = UpstreamRequest(b"GET", target + path.encode() + question + query, headers)
     sign = attempt.upstream.sign
     return request if sign is None else sign(request)
-
-
-def _headers(call: ActiveCall, upstream: Upstream) -> Headers:
-    headers = call.inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
-    return headers + _trace_context(call) if call.config.propagate else headers
 
 
 def _trace_context(call: ActiveCall) -> Headers:
@@ -230,15 +225,27 @@ def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:
     if patch.model is not None and way.model_span is not None:
         start, end = way.model_span
         path = path[:start] + quote(patch.model, safe=_IN_SEGMENT).encode() + path[end:]
-    family = way.dialect.family
+    path = below_base(call, upstream, path)
+    query = without_key(inbound.query, way.dialect.family)
+    return path + b"?" + query if query else path
+
+
+def below_base(call: ActiveCall, upstream: Upstream, path: bytes) -> bytes:
+    """A client's path, below what the upstream's base URL has of it already."""
+    family = call.way.dialect.family
     # Cohere's rerank is served beside OpenAI's paths too, by vLLM and others.
     foreign = upstream.dialect == _OPENAI != family and path.startswith(_V1 + b"/")
-    holds = len(_V1) if foreign else way.holds
+    holds = len(_V1) if foreign else call.way.holds
     path = path[holds:]
     if holds and (foreign or family in (_OPENAI, *upstream.also)):
         path = upstream.openai_prefix + path
-    query = without_key(inbound.query, way.dialect.family)
-    return path + b"?" + query if query else path
+    return path
+
+
+def head_for(call: ActiveCall, upstream: Upstream) -> Headers:
+    """The headers of a request to the upstream: the client's, its own credential, what is configured."""
+    headers = call.inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
+    return headers + _trace_context(call) if call.config.propagate else headers
 
 
 def _credential(call: ActiveCall, upstream: Upstream) -> Headers:
@@ -249,7 +256,8 @@ def _credential(call: ActiveCall, upstream: Upstream) -> Headers:
     return upstream.credential
 
 
-def _request_id(headers: Headers) -> str:
+def request_id(headers: Headers) -> str:
+    """The upstream's own name for a request, by the head of its answer."""
     for name, value in headers:
         if name in _REQUEST_IDS:
             return value.decode("latin-1")

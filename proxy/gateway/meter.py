@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -27,6 +28,16 @@ _FIRST_ERROR = 400
 _AZURE = "azure"  # bills what its content filter refuses
 _NOT_RATED = Rated(NO_CHARGE, "", "")
 _WORD = re.compile(r"[\w.-]{1,40}")  # flags are joined by commas
+
+
+class Answered(Protocol):
+    """Somebody who saw what came of an attempt."""
+
+    def measured_now(self) -> AttemptRecord | None:
+        """The attempt's row, where nothing has to be counted for it."""
+
+    async def measured(self) -> AttemptRecord:
+        """The attempt's row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from proxy.core.call import (
 )
 from proxy.core.errors import (
     LedgerError,
-    LedgerUnavailable,
     Refusal,
     UpstreamFailed,
 )
@@ -39,11 +38,11 @@ from proxy.gateway.follow import Following
 from proxy.gateway.form_body import address_of, close_form, read_form, takes_form
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
-from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Meter, estimated_attempt
+from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Answered, Meter, estimated_attempt
 from proxy.gateway.paths import check_path
 from proxy.gateway.ports import Keys, Ledger, Observer, Tokenizer
 from proxy.gateway.relay import Relay
-from proxy.gateway.reserve import Reservations
+from proxy.gateway.reserve import Reservations, unavailable
 from proxy.gateway.router import check_allowed
 
 _log = structlog.get_logger("farebox.gateway")
@@ -67,11 +66,11 @@ class Pipeline:
 
     def __init__(self, ports: Ports, config: GatewayConfig) -> None:
         self.config = config  # replaced whole on a reload; a call keeps the one it started with
-        self._ports = ports
+        self.ports = ports
         self._experience = Experience()
         self._reservations = Reservations(ports.ledger, ports.tokenizer, self._experience)
-        self._meter = Meter(ports.tokenizer, self._experience)
-        self._forwarder = Forwarder(ports.ledger, self._meter)
+        self.meter = Meter(ports.tokenizer, self._experience)
+        self._forwarder = Forwarder(ports.ledger, self.meter)
         self._following = Following(ports.tokenizer, self._settle_attempt)
         self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
@@ -86,24 +85,22 @@ class Pipeline:
         except Refusal as refusal:
             await self._refuse(call, send, refusal)
         except ClientLeft:
-            self._settle(call, Outcome.CLIENT_LEFT)
+            self.settle(call, Outcome.CLIENT_LEFT)
         except Exception:
             # A defect of ours is the edge's to tell; here it must not cost the call its row.
             _note_defect(call)
-            self._settle(call, Outcome.REFUSED)
+            self.settle(call, Outcome.REFUSED)
             raise
         else:
             await self._serve(call, send)
         finally:
             call.inbound.unwatch()
             close_form(call)
-            self.in_flight -= 1
-            if self._ended is not None and not self.in_flight:
-                self._ended.set()
+            self.over()
 
     async def _admit(self, call: ActiveCall) -> None:
         """Everything that is decided before a byte goes upstream."""
-        await self._authenticate(call)
+        await self.identify(call)
         if not call.way.metered:
             check_path(call.inbound.path)
         call.inbound.check_head(call.config.limits.max_header_bytes)
@@ -117,7 +114,7 @@ class Pipeline:
             self._accept(call, await call.inbound.read_or_stream(most, whole=call.way.metered))
         facts = call.facts
         call.principal = attribute(call.inbound, call.principal.key, facts.user, facts.metadata)
-        self._plan(call)
+        self.plan(call)
         self._cap(call)
         if self._is_long(call):
             await self._check_input(call)
@@ -125,19 +122,20 @@ class Pipeline:
         try:
             call.hold = await self._reservations.reserve(call)
         except LedgerError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         if call.inbound.gone:  # while it waited for the budget
             raise ClientLeft
 
     # The steps
 
-    async def _authenticate(self, call: ActiveCall) -> None:
+    async def identify(self, call: ActiveCall) -> None:
+        """Whose call it is. Raises InvalidApiKey, LedgerUnavailable."""
         try:
             key, secret = await authenticate(
-                call.inbound, self._ports.keys, call.started_at_us, call.way.dialect.family
+                call.inbound, self.ports.keys, call.started_at_us, call.way.dialect.family
             )
         except LedgerError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         call.principal = Principal(key)
         if key.forward_upstream is not None:
             call.secret = secret
@@ -148,7 +146,8 @@ class Pipeline:
             call.address = address_of(call)
             call.facts = call.way.dialect.inspect(body, call.address)
 
-    def _plan(self, call: ActiveCall) -> None:
+    def plan(self, call: ActiveCall) -> None:
+        """Where it goes. Raises ModelNotAllowed, ModelNotFound."""
         key = call.principal.key
         model = call.facts.model
         if model:
@@ -184,7 +183,7 @@ class Pipeline:
     async def _check_input(self, call: ActiveCall) -> None:
         team, facts = call.principal.key.team, call.facts
         text = call.dialect.prompt_text(facts)
-        tokens = await self._ports.tokenizer.count_prompt(text, facts, facts.model)
+        tokens = await self.ports.tokenizer.count_prompt(text, facts, facts.model)
         check_input_cap(tokens, team.max_input_tokens or 0, team.name)
 
     async def _serve(self, call: ActiveCall, send: Send) -> None:
@@ -195,7 +194,7 @@ class Pipeline:
         try:
             call.interruptible = True
             attempt, response = await self._forwarder.forward(call)
-            relay = Relay(call, attempt, response, self._meter, self._may_drain)
+            relay = Relay(call, attempt, response, self.meter, self._may_drain)
             await relay.run()
         except UpstreamFailed as error:
             failure = error
@@ -214,7 +213,7 @@ class Pipeline:
         finally:
             call.interruptible = False
             call.inbound.unwatch()
-            self._settle(call, _outcome(call, failure), relay)
+            self.settle(call, _outcome(call, failure), relay)
         if failure is not None and not call.answering and not call.client_left:
             await answers.refuse(send, call.dialect, failure, call.id)
 
@@ -222,9 +221,9 @@ class Pipeline:
         call.status = refusal.status
         call.refusal = refusal.code
         if call.principal is not NOBODY:
-            self._settle(call, Outcome.REFUSED)
+            self.settle(call, Outcome.REFUSED)
         else:
-            self._ports.refused(refusal.code, call.endpoint)
+            self.ports.refused(refusal.code, call.endpoint)
         await answers.refuse(send, call.dialect, refusal, call.id)
 
     # A client that leaves
@@ -254,7 +253,7 @@ class Pipeline:
 
     # Settle and observe
 
-    def _settle(self, call: ActiveCall, outcome: Outcome, relay: Relay | None = None) -> None:
+    def settle(self, call: ActiveCall, outcome: Outcome, relay: Answered | None = None) -> None:
         """End the call where no cancellation of the client's reaches.
 
         That is at once where its usage is known, and in a task of its own where that has to be counted.
@@ -265,12 +264,12 @@ class Pipeline:
             self.draining -= 1
         if call.principal is NOBODY:
             return
-        if relay is not None and relay.scanner.scan.follow:
+        if isinstance(relay, Relay) and relay.scanner.scan.follow:
             self._following.begin(call, relay)
         else:
             self._settle_attempt(call, relay)
 
-    def _settle_attempt(self, call: ActiveCall, relay: Relay | None) -> None:
+    def _settle_attempt(self, call: ActiveCall, relay: Answered | None) -> None:
         if call.attempt is not None:
             measured = _measured_now(relay) if relay is not None else None
             if measured is None:
@@ -280,7 +279,7 @@ class Pipeline:
         self._begin_to_settle(*self._end(call))
 
     def _begin_to_settle(self, settlement: Settlement, event: CallFinished) -> None:
-        begun = self._ports.ledger.settle_soon(settlement)
+        begun = self.ports.ledger.settle_soon(settlement)
         if begun is None:
             self._in_a_task(self._settle_patiently(settlement, event, None))
             return
@@ -296,22 +295,22 @@ class Pipeline:
             error = failed if isinstance(failed, Exception) else None
             self._in_a_task(self._settle_patiently(settlement, event, error))
         else:
-            self._ports.observe(event)
+            self.ports.observe(event)
 
     def _in_a_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _count_and_settle(self, call: ActiveCall, relay: Relay | None) -> None:
+    async def _count_and_settle(self, call: ActiveCall, relay: Answered | None) -> None:
         call.attempts.append(await self._last_attempt(call, relay))
         await self._settle_patiently(*self._end(call), None)
 
     async def _settle_patiently(
         self, settlement: Settlement, event: CallFinished, failed: Exception | None
     ) -> None:
-        await self._ports.ledger.settle(settlement, failed)
-        self._ports.observe(event)
+        await self.ports.ledger.settle(settlement, failed)
+        self.ports.observe(event)
 
     def _end(self, call: ActiveCall) -> tuple[Settlement, CallFinished]:
         record = call.record()
@@ -337,15 +336,21 @@ class Pipeline:
                 tokens_out=last.usage.output_tokens // max(facts.choices, 1),
             )
 
-    async def _last_attempt(self, call: ActiveCall, relay: Relay | None) -> AttemptRecord:
+    async def _last_attempt(self, call: ActiveCall, relay: Answered | None) -> AttemptRecord:
         assert call.attempt is not None  # noqa: S101 - asked by the caller
         try:
             if relay is not None:
                 return await relay.measured()
-            return await self._meter.unanswered(call, call.attempt, call.given_up or LEFT)
+            return await self.meter.unanswered(call, call.attempt, call.given_up or LEFT)
         except Exception:  # noqa: BLE001 - an estimate is better than a hold that never ends
             _log.exception("defect", call_id=call.id, endpoint=call.endpoint)
             return estimated_attempt(call, call.attempt)
+
+    def over(self) -> None:
+        """A call, or a session, is over but for its settlement."""
+        self.in_flight -= 1
+        if self._ended is not None and not self.in_flight:
+            self._ended.set()
 
     async def ended(self, timeout_s: float = 5.0) -> None:
         """Wait until no call is under way any more and all are in the ledger, or the time is up."""
@@ -375,7 +380,7 @@ def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
     return Outcome.LOST if call.given_up in {STOPPED, DEFECT} else call.outcome
 
 
-def _measured_now(relay: Relay) -> AttemptRecord | None:
+def _measured_now(relay: Answered) -> AttemptRecord | None:
     """The attempt's row, where it takes no counting, and no defect is in the way."""
     try:
         return relay.measured_now()
@@ -387,11 +392,3 @@ def _note_defect(call: ActiveCall) -> None:
     call.given_up = DEFECT
     call.status = call.status or 500
     call.refusal = "internal_error"
-
-
-def _unavailable() -> LedgerUnavailable:
-    return LedgerUnavailable(
-        "Farebox can't reach its ledger, and its configuration says that nothing is forwarded "
-        "unrecorded (ledger.unavailable: reject). Try again in a moment.",
-        headers=(("retry-after", "1"),),
-    )

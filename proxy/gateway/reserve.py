@@ -14,7 +14,13 @@ from msgspec.structs import replace
 from proxy.core import estimate
 from proxy.core.budgets import Refused
 from proxy.core.call import AttemptRecord, CapSource
-from proxy.core.errors import BudgetExceeded, CallNotBounded, ModelNotPriced, Refusal
+from proxy.core.errors import (
+    BudgetExceeded,
+    CallNotBounded,
+    LedgerUnavailable,
+    ModelNotPriced,
+    Refusal,
+)
 from proxy.core.limits import Cap
 from proxy.core.money import usd
 from proxy.core.pricing import PriceQuery, Rates
@@ -74,7 +80,7 @@ class Reservations:
         answer = await self.ledger.reserve(
             HoldRequest(
                 call.principal,
-                call.pending(_attempt(call)),
+                call.pending(next_attempt(call)),
                 0,
                 model=call.facts.model,
                 exempt=True,
@@ -87,7 +93,7 @@ class Reservations:
         return await self.ledger.reserve(
             HoldRequest(
                 principal=call.principal,
-                record=call.pending(_attempt(call)),
+                record=call.pending(next_attempt(call)),
                 amount_nano=call.amount_nano,
                 estimate_nano=call.estimate_nano,
                 model=call.facts.model,
@@ -98,7 +104,7 @@ class Reservations:
 
     async def _more_precisely(self, call: ActiveCall, bound: "_Bound", refused: Refused) -> Hold:
         if refused.reason != "budget":
-            raise _explain(call, refused)
+            raise explain(call, refused)
         deadline = time.monotonic() + call.config.defaults.hold_wait_s
         bound = await self._count(call, bound)
         answer: Hold | Refused = refused
@@ -112,7 +118,7 @@ class Reservations:
             if amount < call.amount_nano or amount <= available:
                 call.amount_nano = amount
             elif not await self._wait(answer, deadline):
-                raise _explain(call, answer)
+                raise explain(call, answer)
             answer = await self._ask(call, bound)
         return answer
 
@@ -185,7 +191,7 @@ class _Bound(Struct, frozen=True):
         return low
 
 
-def _attempt(call: ActiveCall) -> AttemptRecord:
+def next_attempt(call: ActiveCall) -> AttemptRecord:
     """The attempt that is about to be sent: what is known of it if this process dies."""
     target = call.plan.targets[0]
     return AttemptRecord(1, target.upstream, target.model, call.started_at_us, 0)
@@ -195,7 +201,7 @@ def _bound(call: ActiveCall) -> _Bound:
     facts, config = call.facts, call.config
     rates = []
     for target in call.plan.targets:
-        query = _query(config.upstreams[target.upstream], target.model, facts)
+        query = price_query(config.upstreams[target.upstream], target.model, facts)
         found = config.prices.bound(query, call.started_at_us)
         if found is None:
             return _Bound((), 0, facts.model, facts.choices)
@@ -215,7 +221,8 @@ def _bound(call: ActiveCall) -> _Bound:
     )
 
 
-def _query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
+def price_query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
+    """What decides the price of a request before it is answered."""
     tier = (facts.service_tier,) if facts.service_tier else ()
     variants = (*tier, *facts.variants, *upstream.variants)
     return PriceQuery(upstream.name, upstream.provider, model, variants)
@@ -234,7 +241,8 @@ def _shrink(call: ActiveCall, bound: _Bound, available_nano: int) -> None:
         call.cap = Cap(low, CapSource.BUDGET)
 
 
-def _explain(call: ActiveCall, refused: Refused) -> Refusal:
+def explain(call: ActiveCall, refused: Refused) -> Refusal:
+    """What the client is told."""
     if refused.reason == "unpriced":
         return _not_priced(call, refused)
     if refused.reason == "unbounded":
@@ -271,4 +279,13 @@ def _not_priced(call: ActiveCall, refused: Refused) -> ModelNotPriced:
         "or set `unpriced: allow` on the budget.",
         param="model",
         headers=_NO_RETRY,
+    )
+
+
+def unavailable() -> LedgerUnavailable:
+    """The refusal of a call that the ledger can't take."""
+    return LedgerUnavailable(
+        "Farebox can't reach its ledger, and its configuration says that nothing is forwarded "
+        "unrecorded (ledger.unavailable: reject). Try again in a moment.",
+        headers=(("retry-after", "1"),),
     )

@@ -44,6 +44,9 @@ _BESIDE: Final = {
     "num_search_queries": "searches",  # Perplexity
     "num_sources_used": "searches",  # xAI
 }
+# The last names are those of realtime sessions and transcriptions.
+_PROMPT_IN: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTPUT_IN: Final = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 _PROMPT_DETAILS: Final = {
     "cached_tokens": "cached",
     "cache_write_tokens": "written",
@@ -231,12 +234,9 @@ class _Figures:
     def __init__(self, raw: Json) -> None:
         self.flags: list[str] = []
         beside = self.counts(raw, _BESIDE)
-        details = self._object(raw, "prompt_tokens_details", "input_tokens_details")
+        details = self._object(raw, *_PROMPT_IN)
         inner = self.counts(details, _PROMPT_DETAILS)
-        outer = self.counts(
-            self._object(raw, "completion_tokens_details", "output_tokens_details"),
-            _COMPLETION_DETAILS,
-        )
+        outer = self.counts(self._object(raw, *_OUTPUT_IN), _COMPLETION_DETAILS)
         self.prompt, self.completion, self.total = _totals(beside)
         self.cached = inner.get("cached") or beside.get("cached", 0)
         self.written = inner.get("written") or beside.get("written", 0)
