@@ -13,6 +13,7 @@ from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.config import Upstream
 from proxy.gateway.credentials import credential, without_key
 from proxy.gateway.dialects.base import Patch
+from proxy.gateway.dialects.batches import ResultFile
 from proxy.gateway.dialects.form import Form
 from proxy.gateway.form_body import FormDialect
 from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
@@ -21,6 +22,7 @@ from proxy.gateway.router import Target
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse, Written
 
 _OPENAI = "openai"
+_PARTIAL = frozenset((b"range", b"if-range"))
 _V1 = b"/v1"
 _IN_SEGMENT = "@:!$&'()*+,;=~"  # what a segment of a path may hold unescaped
 NEXT_ON = frozenset((408, 429, 500, 502, 503, 504, 529))  # worth another upstream, if there is one
@@ -245,6 +247,8 @@ def below_base(call: ActiveCall, upstream: Upstream, path: bytes) -> bytes:
 def head_for(call: ActiveCall, upstream: Upstream) -> Headers:
     """The headers of a request to the upstream: the client's, its own credential, what is configured."""
     headers = call.inbound.forwarded_headers([*_credential(call, upstream), *upstream.headers])
+    if isinstance(call.way.dialect, ResultFile):  # a part of a line can't be metered
+        headers = [header for header in headers if header[0] not in _PARTIAL]
     return headers + _trace_context(call) if call.config.propagate else headers
 
 

@@ -32,6 +32,7 @@ from proxy.core.usage import UsageSource
 from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
+from proxy.gateway.batch_results import BatchResults
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.experience import Experience
 from proxy.gateway.follow import Following
@@ -72,6 +73,7 @@ class Pipeline:
         self.meter = Meter(ports.tokenizer, self._experience)
         self._forwarder = Forwarder(ports.ledger, self.meter)
         self._following = Following(ports.tokenizer, self._settle_attempt)
+        self._batches = BatchResults(ports.ledger, self.meter, self.settle, self._in_a_task)
         self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
         self.draining = 0
@@ -264,10 +266,12 @@ class Pipeline:
             self.draining -= 1
         if call.principal is NOBODY:
             return
-        if isinstance(relay, Relay) and relay.scanner.scan.follow:
-            self._following.begin(call, relay)
-        else:
-            self._settle_attempt(call, relay)
+        if isinstance(relay, Relay):
+            self._batches.take(call, relay)
+            if relay.scanner.scan.follow:
+                self._following.begin(call, relay)
+                return
+        self._settle_attempt(call, relay)
 
     def _settle_attempt(self, call: ActiveCall, relay: Answered | None) -> None:
         if call.attempt is not None:

@@ -97,7 +97,7 @@ class Reservations:
                 amount_nano=call.amount_nano,
                 estimate_nano=call.estimate_nano,
                 model=call.facts.model,
-                unpriced=not bound.rates,
+                unpriced=not bound.rates and bool(call.facts.model),
                 unbounded=bool(call.facts.unbounded),
             )
         )

@@ -4,30 +4,45 @@ What such a session costs is never seen here, so that its call can't be bounded:
 policy for those decides (``unbounded``). The call itself is passed on, and its row says ``outside``.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
+from proxy.core.errors import Refusal
 from proxy.core.usage import EMPTY
 from proxy.gateway.dialects.base import Address, Patch, RequestFacts, Scan, Scanner, Watch
+from proxy.gateway.dialects.errors import openai_error
 from proxy.gateway.dialects.route import openai_routes
 from proxy.gateway.dialects.unmetered import PassThrough, Unmetered
 
 OUTSIDE: Final = "outside"
-_WHY: Final = ("a session that does not run through Farebox",)
 _PART: Final = b'name="session"'
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class Outside(Unmetered):
-    """Reads the model; the rest is the upstream's."""
+    """Reads the model, where there is one; the rest is the upstream's."""
 
-    name = "openai_realtime_outside"
+    def __init__(
+        self,
+        name: str,
+        why: str,
+        flags: tuple[str, ...] = (),
+        family: str = "openai",
+        error_body: Callable[[Refusal], bytes] = openai_error,
+    ) -> None:
+        super().__init__(family, error_body)
+        self.name = name
+        self._why = why
+        self._flags = flags
 
     def inspect(self, body: bytes, address: Address) -> RequestFacts:
         """The model of the session that is asked for, in JSON or in a part of a form."""
         del address
-        return RequestFacts(model=_model(body), unbounded=_WHY, makes_text=False, text_bytes=0)
+        return RequestFacts(
+            model=_model(body), unbounded=(self._why,), makes_text=False, text_bytes=0
+        )
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """The same body."""
@@ -38,7 +53,7 @@ class Outside(Unmetered):
         """A scanner that passes everything: what is used is used elsewhere."""
         del facts, watch
         scanner = PassThrough()
-        scanner.scan = Scan(counted=EMPTY, flags=(OUTSIDE,))
+        scanner.scan = Scan(counted=EMPTY, flags=self._flags)
         return scanner
 
 
@@ -64,7 +79,9 @@ def _object(text: bytes) -> dict[str, Any]:
     return value if type(value) is dict else {}
 
 
-_OUTSIDE: Final = Outside()
+_OUTSIDE: Final = Outside(
+    "openai_realtime_outside", "a session that does not run through Farebox", (OUTSIDE,)
+)
 ROUTES: Final = tuple(
     route
     for path in ("/calls", "/client_secrets", "/sessions", "/transcription_sessions",

@@ -4,6 +4,7 @@ from typing import Final
 
 from proxy.gateway.dialects import (
     anthropic,
+    batches,
     bedrock_converse,
     bedrock_invoke,
     cohere,
@@ -32,6 +33,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *speech.ROUTES,
     *transcription.ROUTES,
     *realtime_outside.ROUTES,
+    *batches.ROUTES,
     *moderations.ROUTES,
     *anthropic.ROUTES,
     *gemini.ROUTES,
