@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import structlog
 
 from proxy.admin import AdminDeps, create_admin
 from proxy.app.data_path import Made, gateway_config
+from proxy.app.opening import Opening, Step
 from proxy.app.reload import watch_file
 from proxy.core.alerts import Watched
 from proxy.core.call import CallFinished
@@ -34,7 +35,7 @@ from proxy.settings import Settings, changed, needs_restart
 from proxy.store import migrate
 from proxy.store.alerts import AlertQueue
 from proxy.store.audits import Audits
-from proxy.store.engine import Database
+from proxy.store.engine import Database, DatabaseAway
 from proxy.store.keys import KeyStore, now_us
 from proxy.store.latency import Latencies
 from proxy.store.price_data import PriceData
@@ -60,19 +61,20 @@ class House:
         self.logs = Logs(settings.logging.format, settings.logging.level)
         self.database = Database(settings.database)
         self.ledger = open_ledger(self.database, settings.ledger, self.metrics.ledger_committed)
-        self.keys = KeyStore(self.database, settings.core_teams(), settings.accept_provider_keys)
+        self.keys = KeyStore(
+            self.database, settings.core_teams(), settings.accept_provider_keys, synced=False
+        )
         self._price_data = PriceData.load()
         self.tokenizer = Vocabulary()
         self._tracing: Tracing | None = None
+        self._opening = Opening(self._steps())
 
     async def start(self) -> None:
-        """Bring up everything; raises FareboxError where that is not possible."""
+        """Bring up everything; raises FareboxError where that is not possible.
+
+        Where only the database is away, all the rest is up, and goes on without it.
+        """
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
-        await self.database.awaited(self.settings.ledger.start_wait_s)
-        await migrate.upgrade(self.database)
-        await self.ledger.start()
-        await self.keys.sync(self.settings.keys)
-        await self.ledger.sync_budgets(self.settings.core_budgets())
         config, self._made_from = gateway_config(self.settings, self._prices(self.settings), {})
         ports = Ports(self.ledger, self.keys, self.tokenizer, self._observe, self.metrics.refused)
         self.pipeline = Pipeline(ports, config)
@@ -85,17 +87,39 @@ class House:
         self.realtime = Realtime(self.pipeline)
         self.admin = create_admin(self._admin_deps())
         self.ui = create_ui(self._ui_deps())
-        self._run(self._refresh_keys())
         self.metrics.watch(
             in_flight=lambda: self.pipeline.in_flight,
             ledger=lambda: self.ledger.stats,
         )
         if self._workers is not None:
             self._run(self._workers.write_forever())
+        await self._opening.begin()
+
+    def _steps(self) -> Sequence[Step]:
+        """What needs the database. The ledger comes last: from there on calls are taken."""
+        return (
+            self.ledger.ping,
+            lambda: migrate.upgrade(self.database),
+            lambda: self.keys.sync(self.settings.keys),
+            lambda: self.ledger.sync_budgets(self.settings.core_budgets()),
+            self._start_ledger,
+            self._keep_up,
+        )
+
+    async def _start_ledger(self) -> None:
+        try:
+            await self.ledger.start()
+        except LedgerError as error:
+            # The database did as it was told so far: it has no time, or went away again.
+            raise DatabaseAway(str(error)) from error
+
+    async def _keep_up(self) -> None:
+        self._run(self._refresh_keys())
         self._run(self._alerting().forever())
 
     async def abandon(self) -> None:
         """Close what a start that failed has opened: a thread that waits would keep the process."""
+        await self._opening.stop()
         with contextlib.suppress(LedgerError):
             await self.ledger.stop()
         self.tokenizer.close()
@@ -111,6 +135,7 @@ class House:
     async def stop(self) -> None:
         """Let calls under way settle, then close everything. What could not settle is in the spool."""
         self.routes.stopping = self.realtime.stopping = True
+        await self._opening.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -225,6 +250,8 @@ class House:
 
     async def _not_ready(self) -> str:
         """Why this process should get no calls; "" where it should."""
+        if self._opening.reason:
+            return f"ledger: {self._opening.reason}"
         try:
             await self.ledger.ping()
             return "" if await migrate.is_current(self.database) else "migrations are not current"

@@ -18,6 +18,7 @@ from proxy.ledger.cover import Cover
 from proxy.ledger.lost import LostPolicy
 
 ANSWER_TIMEOUT_S = 0.5  # from here the database counts as down; a client waits no longer than that
+PATIENCE_S = 30.0  # what no client waits for: sweeps, and what a spool has kept
 
 
 def now_us() -> int:
@@ -38,6 +39,7 @@ class LedgerOptions:
     lease_s: float = 60.0
     lost: LostPolicy = LostPolicy.CHARGE_ESTIMATE
     answer_timeout_s: float = ANSWER_TIMEOUT_S
+    patience_s: float = PATIENCE_S
     linger_s: float = 0.002  # how long a settlement waits for company before it is written
     queue_limit: int = 10_000  # operations that may wait; one more is refused
     owner: str = field(default_factory=new_owner)
@@ -53,7 +55,8 @@ class Reserve(Struct, eq=False):
 
     request: HoldRequest
     answer: asyncio.Future[Any] | None = None
-    since: float = 0.0  # the loop's time when it was asked
+    until: float = 0.0  # the loop's time when it is late
+    patient: bool = False  # no call waits for it: it comes from a spool
     forced: bool = False
     owner: str = ""  # "" is this process
     cover: Cover | None = None  # found for each transaction anew
@@ -65,7 +68,8 @@ class Settle(Struct, eq=False):
 
     settlement: Settlement
     answer: asyncio.Future[Any] | None = None
-    since: float = 0.0
+    until: float = 0.0
+    patient: bool = False
     cover: Cover | None = None
 
 
@@ -74,7 +78,8 @@ class Note(Struct, eq=False):
 
     record: CallRecord
     answer: asyncio.Future[Any] | None = None
-    since: float = 0.0
+    until: float = 0.0
+    patient: bool = False
 
 
 class Release(Struct, eq=False):
@@ -82,7 +87,8 @@ class Release(Struct, eq=False):
 
     call_id: str
     answer: asyncio.Future[Any] | None = None
-    since: float = 0.0
+    until: float = 0.0
+    patient: bool = True
 
 
 class Lose(Struct, eq=False):
@@ -90,7 +96,8 @@ class Lose(Struct, eq=False):
 
     call_id: str
     answer: asyncio.Future[Any] | None = None
-    since: float = 0.0
+    until: float = 0.0
+    patient: bool = True
 
 
 Operation: TypeAlias = Reserve | Settle | Note | Release | Lose

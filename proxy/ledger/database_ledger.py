@@ -88,6 +88,7 @@ class DatabaseLedger:
             self._dispatch,
             limit=options.queue_limit,
             timeout_s=options.answer_timeout_s,
+            patience_s=options.patience_s,
             batch_limit=self._batch_limit(),
             linger_s=options.linger_s,
             hurry=lambda: bool(self._releases),

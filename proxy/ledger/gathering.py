@@ -1,7 +1,7 @@
 """Where callers wait while the one writer of this process gathers what has come into a transaction.
 
 Bounded in length and in time: where the queue is full or an answer is late, the caller gets a
-LedgerError, never a hang. An answer that comes after its caller has gone is put right: a hold that
+LedgerError, never a hang. What no call waits for may take longer: a busy database is not away. An answer that comes after its caller has gone is put right: a hold that
 nobody knows of is released.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold
-from proxy.ledger.base import Answer, Operation, Release, Reserve, Settle
+from proxy.ledger.base import PATIENCE_S, Answer, Operation, Release, Reserve, Settle
 
 BATCH_LIMIT = 512  # operations in one transaction, where the ledger does not want fewer
 _CHECKS_A_TIMEOUT = 8  # how often in a time-out its end is looked for
@@ -35,6 +35,7 @@ class Gathering:
         *,
         limit: int,
         timeout_s: float,
+        patience_s: float = PATIENCE_S,
         batch_limit: int = BATCH_LIMIT,
         linger_s: float = 0.0,
         hurry: Callable[[], bool] = lambda: False,
@@ -46,6 +47,7 @@ class Gathering:
         self._limit = limit
         self._batch_limit = batch_limit
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Operation] = deque()
         self._taken: Sequence[Operation] = ()
@@ -76,7 +78,8 @@ class Gathering:
             raise LedgerError("the ledger is closed")
         if len(self._queue) >= self._limit:
             raise Busy(f"{self._limit} operations wait for the ledger already")
-        operation.since = self._loop.time()
+        patience_s = self._patience_s if operation.patient else self._timeout_s
+        operation.until = self._loop.time() + patience_s
         answer = operation.answer = self._loop.create_future()
         self._add(operation)
         return answer
@@ -216,17 +219,17 @@ class Gathering:
             # It was this process that stood still: what the database has said by now is read first.
             self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
             return
-        late = now - self._timeout_s
-        oldest: float | None = None
+        waiting = False
         for operation in (*self._taken, *self._queue):
             if operation.answer is None or operation.answer.done():
                 continue
-            if operation.since > late:
-                oldest = operation.since
-                break  # they are in the order in which they came
-            _refuse(operation, LedgerError(f"the database did not answer in {self._timeout_s} s"))
+            if operation.until > now:
+                waiting = True
+                continue
+            bound_s = self._patience_s if operation.patient else self._timeout_s
+            _refuse(operation, LedgerError(f"the database did not answer in {bound_s} s"))
         self._watch = None
-        if oldest is not None or self._queue:
+        if waiting or self._queue:
             self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
 
 

@@ -21,7 +21,11 @@ class PostgresLedger(DatabaseLedger):
     async def _open(self) -> None:
         self._writer = PostgresWriter(self.database, self.options)
         await self._writer.open()
-        await self._prepare()
+        try:
+            await self._prepare()
+        except BaseException:  # cancelled, too: what is half open is closed
+            await self._writer.close()
+            raise
 
     async def _close(self) -> None:
         await self._writer.close()

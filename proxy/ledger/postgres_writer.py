@@ -38,7 +38,8 @@ from proxy.ledger.batch import Batch, Ground, Settled, Writes, added_up, touched
 from proxy.ledger.cover import Covers, Place
 from proxy.store.engine import Database
 
-CONNECTS_WITHIN_S = 0.7
+CONNECTS_WITHIN_S = 0.7  # a call waits for it
+OPENS_WITHIN_S = 5.0  # nobody does
 COMMITS_WITHIN_S = 3.0
 TRIES = 5  # of a batch that PostgreSQL asks for again
 WINDOWS_KNOWN = 50_000
@@ -85,7 +86,7 @@ class PostgresWriter:
 
     async def open(self) -> None:
         """Connect. Raises LedgerError."""
-        await self._connected()
+        await self._connected(OPENS_WITHIN_S)
 
     async def close(self) -> None:
         """Close the connection; without a word where the server does not listen."""
@@ -131,12 +132,12 @@ class PostgresWriter:
 
     # The connection
 
-    async def _connected(self) -> "asyncpg.Connection[Any]":
+    async def _connected(self, within_s: float) -> "asyncpg.Connection[Any]":
         connection = self._connection
         if connection is None or connection.is_closed():
             try:
                 connection = await asyncpg.connect(
-                    self._database.dsn, timeout=CONNECTS_WITHIN_S, server_settings=_SETTINGS
+                    self._database.dsn, timeout=within_s, server_settings=_SETTINGS
                 )
             except (*_GONE, asyncpg.PostgresError, TimeoutError) as error:
                 raise LedgerError(f"the database can't be reached: {error}") from error
@@ -167,7 +168,8 @@ class PostgresWriter:
         raise LedgerError("the budgets change faster than a batch can be written")
 
     async def _commit(self, batch: Sequence[Operation]) -> tuple[Writes, list[Place]]:
-        connection = await self._connected()
+        patient = all(operation.patient for operation in batch)
+        connection = await self._connected(OPENS_WITHIN_S if patient else CONNECTS_WITHIN_S)
         committing = False
         try:
             async with asyncio.timeout(COMMITS_WITHIN_S):

@@ -21,12 +21,10 @@ import structlog
 
 from proxy.core.budgets import Budget, Refused
 from proxy.core.call import CallRecord
-from proxy.core.errors import LedgerError
+from proxy.core.errors import ConfigurationError, LedgerError
 from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger.base import (
     BudgetView,
-    Lose,
-    Note,
     Operation,
     Release,
     Reserve,
@@ -37,7 +35,8 @@ from proxy.ledger.base import (
 )
 from proxy.ledger.gathering import Busy
 from proxy.ledger.outage import Outage
-from proxy.ledger.spool import Spool, SpoolError
+from proxy.ledger.replaying import Replaying
+from proxy.ledger.spool import SpoolError
 from proxy.ledger.spooled import hold_entry, note_entry, settle_entry
 from proxy.ledger.spooler import Spooler
 
@@ -47,8 +46,6 @@ _BACK_OFF_S = (
     0.05,
     2.0,
 )  # first and longest pause between two questions to a database that is away
-_REPLAYED_AT_ONCE = 256
-_START_TRIES = 5  # at what an earlier process left behind, before the start fails
 
 _log = structlog.get_logger("farebox.ledger")
 
@@ -67,7 +64,10 @@ class ResilientLedger:
         self._inner = inner
         self._allow = unavailable == ALLOW
         self._spooler = Spooler(folder, inner.options.owner, limit_bytes)
-        self._outage: Outage | None = None
+        self._replaying = Replaying(inner, self._spooler)
+        # Until it is started: it knows no budget and no total, and refuses whatever the policy says.
+        self._outage: Outage | None = Outage(inner, "it has not answered yet")
+        self._started = False
         self._recovery: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._unwritten: set[asyncio.Task[None]] = set()  # settlements that nobody takes
@@ -85,26 +85,35 @@ class ResilientLedger:
     # Its life
 
     async def start(self) -> None:
-        """Open it, with what earlier processes left behind in their spools. Raises LedgerError."""
-        await self._inner.start()
-        for spool in await self._spooler.left_behind():
-            _log.warning("spool_left_behind", file=str(spool.path), bytes=spool.size)
-            await self._replay_left(spool)
+        """Open it, with what earlier processes left behind in their spools.
+
+        Raises LedgerError, and may be started again then; ConfigurationError for a spool that can't be read.
+        """
+        try:
+            await self._inner.start()
+            await self._take_over()
+        except SpoolError as error:
+            await self._inner.stop()
+            raise ConfigurationError(f"ledger.spool_dir: {error}") from error
+        except BaseException:  # cancelled, too: what is half open is closed
+            await self._inner.stop()
+            raise
+        self._started = True
+        self._outage = None
+        if self._spooler.rows:  # calls that were refused meanwhile
+            self._recover()
+
+    async def _take_over(self) -> None:
+        spools = await self._spooler.left_behind()
+        try:
+            for spool in spools:
+                _log.warning("spool_left_behind", file=str(spool.path), bytes=spool.size)
+                await self._spooler.replay_all(spool, self._replaying.replay)
+        finally:
+            for spool in spools:
+                spool.close()  # for the next try
         with contextlib.suppress(LedgerError):
             await self._inner.sweep()
-
-    async def _replay_left(self, spool: Spool) -> None:
-        pause_s, longest_s = _BACK_OFF_S
-        for _ in range(_START_TRIES):
-            try:
-                await self._spooler.replay_all(spool, self._replay)
-            except LedgerError as error:
-                _log.warning("spool_not_replayed", reason=str(error))
-            else:
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
-        await self._spooler.replay_all(spool, self._replay)
 
     async def stop(self) -> None:
         """Write what waits, and close it. What the database does not take stays in the spool."""
@@ -117,7 +126,7 @@ class ResilientLedger:
             await asyncio.wait(self._unwritten)  # they try once more
         try:
             if self._outage is None:
-                await self._spooler.replay(self._replay)
+                await self._spooler.replay(self._replaying.replay)
         except LedgerError as error:
             _log.warning("spool_not_replayed", reason=str(error))
         if self._spooler.rows:
@@ -257,7 +266,7 @@ class ResilientLedger:
     # While the database is away
 
     async def _reserve_without(self, request: HoldRequest, outage: Outage) -> Hold | Refused:
-        if not self._allow:
+        if not (self._allow and self._started):
             raise LedgerError(f"the database is away: {outage.reason}")
         answer = outage.reserve(request)
         if isinstance(answer, Hold):
@@ -287,7 +296,7 @@ class ResilientLedger:
             try:
                 await self._inner.ask(Settle(settlement))
             except Unwritable as error:
-                await self._give_up(settlement, error)
+                await self._replaying.give_up(settlement, error)
                 return True
             except Busy:
                 pass
@@ -295,7 +304,7 @@ class ResilientLedger:
                 self._went_away(error)
             else:
                 return True
-        if self._outage is not None and not again:
+        if self._outage is not None and self._started and not again:
             self._outage.settle(settlement)
         try:
             await self._spool(settle_entry(settlement), optional=optional)
@@ -321,20 +330,6 @@ class ResilientLedger:
         if dropped & (dropped - 1) == 0:  # the first, second, fourth, eighth …
             _log.error("refusals_not_recorded", last=settlement.record.id, total=dropped)
 
-    async def _give_up(self, settlement: Settlement, error: LedgerError) -> None:
-        """No database will take this row: it is kept for a human, and its hold settled as lost."""
-        await self._set_aside(settle_entry(settlement), error)
-        with contextlib.suppress(LedgerError):
-            await self._inner.ask(Lose(settlement.record.id))
-
-    async def _set_aside(self, entry: bytes, error: LedgerError) -> None:
-        self._counts.set_aside += 1
-        _log.error("settlement_set_aside", reason=str(error))
-        try:
-            await self._spooler.set_aside(entry)
-        except SpoolError as problem:
-            _log.error("settlement_lost", reason=str(problem), entry=entry.decode())
-
     # Going, and coming back
 
     def _went_away(self, error: LedgerError) -> Outage:
@@ -346,7 +341,7 @@ class ResilientLedger:
         return self._outage
 
     def _recover(self) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_set() or not self._started:
             return
         if self._recovery is None or self._recovery.done():
             self._recovery = asyncio.get_running_loop().create_task(self._come_back())
@@ -361,7 +356,7 @@ class ResilientLedger:
                 await self._inner.ask(Release(""))
                 if not self._allow:
                     self._is_back()  # what waits was held before it went away: it is held still
-                await self._spooler.replay(self._replay, then=self._is_back)
+                await self._spooler.replay(self._replaying.replay, then=self._is_back)
             except (LedgerError, SpoolError) as error:
                 _log.info("ledger_still_away", reason=str(error), rows=self._spooler.rows)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
@@ -373,26 +368,3 @@ class ResilientLedger:
         if self._outage is not None:
             _log.warning("ledger_back", rows=self._spooler.rows)
             self._outage = None
-
-    async def _replay(self, operations: Sequence[Operation]) -> None:
-        """Have them done in their order. What alone can't be written is set aside, and told."""
-        for start in range(0, len(operations), _REPLAYED_AT_ONCE):
-            some = operations[start : start + _REPLAYED_AT_ONCE]
-            ends: list[Any] = await asyncio.gather(
-                *(self._inner.ask(operation) for operation in some), return_exceptions=True
-            )
-            for operation, end in zip(some, ends, strict=True):
-                if isinstance(end, Unwritable):
-                    await self._set_aside(_entry_of(operation), end)
-                elif isinstance(end, BaseException):
-                    raise end
-
-
-def _entry_of(operation: Operation) -> bytes:
-    if isinstance(operation, Settle):
-        return settle_entry(operation.settlement)
-    if isinstance(operation, Reserve):
-        request = operation.request
-        return hold_entry(request, request.amount_nano, operation.owner)
-    assert isinstance(operation, Note)  # noqa: S101 - nothing else is spooled
-    return note_entry(operation.record)

@@ -66,9 +66,9 @@ def operation_of(payload: bytes) -> Operation:
     record = entry.record
     principal = principal_of(record)
     if isinstance(entry, SettleEntry):
-        return Settle(Settlement(record, principal, None, entry.model))
+        return Settle(Settlement(record, principal, None, entry.model), patient=True)
     if isinstance(entry, NoteEntry):
-        return Note(record)
+        return Note(record, patient=True)
     request = HoldRequest(
         principal,
         record,
@@ -77,4 +77,15 @@ def operation_of(payload: bytes) -> Operation:
         model=entry.model,
         exempt=entry.exempt,
     )
-    return Reserve(request, forced=True, owner=entry.owner)
+    return Reserve(request, forced=True, owner=entry.owner, patient=True)
+
+
+def entry_of(operation: Operation) -> bytes:
+    """The entry that an operation was replayed from."""
+    if isinstance(operation, Settle):
+        return settle_entry(operation.settlement)
+    if isinstance(operation, Reserve):
+        request = operation.request
+        return hold_entry(request, request.amount_nano, operation.owner)
+    assert isinstance(operation, Note)  # noqa: S101 - nothing else is spooled
+    return note_entry(operation.record)

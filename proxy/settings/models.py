@@ -64,7 +64,6 @@ class LedgerSettings(Section):
     lease_s: Seconds = 60
     hold_wait_s: Wait = 1
     answer_timeout_s: Seconds = 0.5
-    start_wait_s: Wait = 15
     lost: Literal["charge_estimate", "charge_hold", "release"] = "charge_estimate"
     spool_dir: MaybeText = None
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 from sqlalchemy import (
     Connection,
     Engine,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
-    text,
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -29,18 +27,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from proxy.core.errors import LedgerError
 
 T = TypeVar("T")
-_log = structlog.get_logger("farebox.database")
 
 BUSY_TIMEOUT_MS = 5_000  # how long SQLite waits for another process's transaction
 BUSY_RETRIES = 1  # and how often it is asked again after that
 _CLOSES_WITHIN_S = 1.0
 _WRITES = "farebox_writes"
-_CANNOT_CONNECT_NOW = "57P03"  # PostgreSQL starts up, or shuts down
-_AWAITED_EVERY_S = (0.2, 2.0)  # first and longest pause between two questions
+_AWAY = (  # PostgreSQL's SQLSTATEs: it starts up or shuts down, has no connection left, or no time
+    "57P01", "57P02", "57P03", "53300", "57014", "55P03",
+)  # fmt: skip
+_AGAIN = ("40001", "40P01")  # it asks for the transaction again: others were in the way
+_TRIES = 5
 
 
 class DatabaseAway(LedgerError):
-    """The database does not answer, or not yet."""
+    """The database does not answer, or not yet; or it has no time."""
 
 
 class Database:
@@ -107,23 +107,6 @@ class Database:
             transaction = _transact(self._async_engine, work)
             return await (transaction if within_s is None else self._in_time(transaction, within_s))
 
-    async def awaited(self, within_s: float) -> None:
-        """Return when the database answers; raises what it says, or DatabaseAway after so long."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + within_s
-        pause_s, longest_s = _AWAITED_EVERY_S
-        while True:
-            try:
-                await self.fetch(text("SELECT 1"), within_s=longest_s)
-            except DatabaseAway as error:
-                if loop.time() + pause_s > give_up:
-                    raise
-                _log.warning("database_awaited", problem=str(error))
-            else:
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
-
     async def _in_time(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
         """What comes of the work. Raises TimeoutError, and leaves it to end by itself.
 
@@ -180,8 +163,20 @@ class Database:
 
 
 async def _transact(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    for _ in range(_TRIES - 1):
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(work)
+        except DBAPIError as error:
+            if _state(error) not in _AGAIN:
+                raise
     async with engine.begin() as connection:
         return await connection.run_sync(work)
+
+
+def _state(error: DBAPIError) -> str:
+    """PostgreSQL's SQLSTATE, or nothing."""
+    return getattr(error.orig, "sqlstate", None) or ""
 
 
 class _explained:  # noqa: N801 - reads as a word in a with statement
@@ -192,8 +187,8 @@ class _explained:  # noqa: N801 - reads as a word in a with statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DBAPIError):
-            starting = getattr(error.orig, "sqlstate", "") == _CANNOT_CONNECT_NOW
-            failure = DatabaseAway if starting else LedgerError
+            away = error.connection_invalidated or _state(error) in _AWAY or is_busy(error.orig)
+            failure = DatabaseAway if away else LedgerError
             raise failure(f"the database says: {error.orig}") from error
         if isinstance(error, PoolTimeout | OSError | TimeoutError):
             raise DatabaseAway(f"the database does not answer: {error}") from error

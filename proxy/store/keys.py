@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection, RowMapping
 
 from proxy.core.call import Key, Team
+from proxy.core.errors import LedgerError
 from proxy.settings import AcceptedKeys, KeySettings
 from proxy.store import key_rows
 from proxy.store.engine import Database
@@ -60,11 +61,14 @@ class KeyStore:
         accepted: Sequence[AcceptedKeys] = (),
         *,
         clock_us: Callable[[], int] = now_us,
+        synced: bool = True,
     ) -> None:
+        """Not ``synced``: no key is known, and none unknown, until ``sync`` has been called."""
         self._database = database
         self._teams = teams
         self._accepted = tuple(accepted)
         self._clock_us = clock_us
+        self._synced = synced
         self._generation = -1
         self._stored: list[StoredKey] = []
         self._complete = False  # is every stored key in memory?
@@ -84,6 +88,8 @@ class KeyStore:
         return known.key
 
     async def _find_elsewhere(self, secret: str, digest: bytes) -> Key | None:
+        if not self._synced:  # it may be a good one: "unknown" would be a guess
+            raise LedgerError("the keys have not been read yet")
         if digest in self._remembered:
             return self._remembered[digest]
         key = None
@@ -225,6 +231,7 @@ class KeyStore:
         """Make the keys of the configuration those that work. Raises ConfigurationError on a clash."""
         change = self._change("configuration")
         await self._changed(lambda connection: key_rows.sync(connection, configured, change))
+        self._synced = True
 
     def _change(self, actor: str) -> Change:
         return Change(actor, self._clock_us())

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold
-from proxy.ledger.base import Answer, Operation, Release, Reserve, Settle
+from proxy.ledger.base import Answer, Lose, Operation, Release, Reserve, Settle
 from proxy.ledger.gathering import Busy, Gathering
 from tests.ledger.samples import request, settlement
 
@@ -64,6 +64,30 @@ async def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
     writer.answer()
     assert (await second).amount_nano == 9
     await writer.gathering.quiet()
+
+
+async def test_what_no_call_waits_for_may_take_longer_than_a_call() -> None:
+    """A sweep, and what a spool has kept: a busy database is not away. Both are bounded."""
+    writer = Writer(timeout_s=0.05, patience_s=0.4)
+    loop = asyncio.get_running_loop()
+    ended: list[str] = []
+
+    async def note(name: str, operation: Operation) -> None:
+        with pytest.raises(LedgerError, match="did not answer in"):
+            await writer.gathering.ask(operation)
+        ended.append(name)
+
+    replayed = settlement(request(5), 1)
+    tasks = [
+        loop.create_task(note("swept", Lose("a call"))),
+        loop.create_task(note("replayed", Settle(replayed, patient=True))),
+        loop.create_task(note("called", Reserve(request(5)))),
+        loop.create_task(note("settled", Settle(settlement(request(6), 1)))),
+    ]
+    await asyncio.gather(*tasks)
+
+    assert sorted(ended[:2]) == ["called", "settled"]
+    assert sorted(ended[2:]) == ["replayed", "swept"]
 
 
 async def test_a_settlement_waits_for_company_but_not_for_long() -> None:
