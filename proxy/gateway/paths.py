@@ -87,14 +87,14 @@ def find_way(method: str, path: bytes, values: Mapping[bytes, bytes]) -> Way | N
 def check_path(path: bytes) -> None:
     """Refuse a path that another server may read as something else. Raises NotFound."""
     written = path.decode("latin-1")
-    if _is_metered(written, 0):
-        return
     text = written
     for _ in range(_MOST_ESCAPED):
         text = unquote(text, "latin-1")
     parts = [part.partition(";")[0].strip(_IGNORED) for part in _SEPARATORS.split(text)]
     if "." in parts or ".." in parts:
         raise NotFound("A path with the segments '.' or '..' leads nowhere.")
+    if _is_metered(written, 0):
+        return
     read_as = "/" + "/".join(part for part in parts if part)
     if _is_metered(read_as, re.IGNORECASE):
         raise NotFound(f"There is nothing at this path; write it as {_spelled(read_as)}.")

@@ -85,3 +85,11 @@ def test_a_path_that_another_server_could_read_as_a_metered_one_is_refused(path:
 
 def test_a_metered_path_is_taken_as_it_is() -> None:
     check_path(b"/openai/deployments/a..b/chat/completions")
+
+
+@pytest.mark.parametrize("file", [b"..", b"..%2f..%2fadmin", b"%2e%2e", b"a%2f.%2fb"])
+def test_a_segment_that_may_be_anything_leads_nowhere_else(file: bytes) -> None:
+    with pytest.raises(NotFound):
+        check_path(b"/v1/files/" + file + b"/content")
+
+    check_path(b"/v1/files/file-1/content")

@@ -67,8 +67,8 @@ _kind_of = msgspec.json.Decoder(_Kind).decode
 _create = msgspec.json.Decoder(_Create).decode
 
 
-def read_client(text: str) -> ClientEvent:
-    """What a frame of the client asks for. Never raises."""
+def read_client(text: str | bytes) -> ClientEvent:
+    """What a frame of the client asks for; events may come in binary frames too. Never raises."""
     try:
         kind = _kind_of(text).type
         if kind == CREATE:
@@ -99,7 +99,7 @@ _server = msgspec.json.Decoder(ServerEvent).decode
 _NO_EVENT: Final = ServerEvent()
 
 
-def read_server(text: str) -> ServerEvent:
+def read_server(text: str | bytes) -> ServerEvent:
     """What a frame of the upstream says. Never raises."""
     try:
         return _server(text)

@@ -110,9 +110,12 @@ class Realtime:
             failed = isinstance(refusal, UpstreamFailed)
             self._pipeline.settle(call, Outcome.UPSTREAM_FAILED if failed else Outcome.REFUSED)
             await answers.refuse(plain, call.dialect, refusal, call.id)
+        except BaseException:  # it is raised again, once the hold is given back
+            self._pipeline.settle(call, Outcome.LOST)
+            raise
         else:
-            await send(_accepted(call, upstream))
-            await Session(books, upstream, receive, send).run(scope[STOPPING])
+            session = Session(books, upstream, receive, send)
+            await session.run(_accepted(call, upstream), scope[STOPPING])
 
     async def _admit(self, call: ActiveCall, asked: _Asked) -> Books:
         """Everything that is decided before the upstream is asked."""

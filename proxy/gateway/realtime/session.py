@@ -46,8 +46,10 @@ class Session:
         self._client_gone = False
         self._outcome = Outcome.LOST, STOPPED  # of what is under way when it ends
 
-    async def run(self, stopping: asyncio.Event) -> None:
+    async def run(self, accepted: Message, stopping: asyncio.Event) -> None:
         """Relay until a side closes, a budget refuses or Farebox stops; then settle."""
+        # The client may have left while the upstream's side was opened: then there is nobody to tell.
+        await self._give(accepted)
         up = asyncio.create_task(self._up())
         down = asyncio.create_task(self._down())
         ending = asyncio.create_task(self._end(stopping))
@@ -80,8 +82,7 @@ class Session:
         while (message := await self._receive())["type"] == "websocket.receive":
             text = message.get("text")
             frame = text if text is not None else message["bytes"]
-            event = realtime.read_client(frame) if isinstance(frame, str) else _NO_EVENT
-            if await self._books.admit(event, len(frame)):
+            if await self._books.admit(realtime.read_client(frame), len(frame)):
                 try:
                     await self._upstream.send(frame)
                 except ConnectionClosed:
@@ -94,12 +95,10 @@ class Session:
         try:
             while True:
                 frame = await self._upstream.recv()
-                if isinstance(frame, str):
-                    # First: nothing of a response is passed on before its money is there.
-                    await self._books.hear(realtime.read_server(frame))
-                    await self._give({"type": "websocket.send", "text": frame})
-                else:
-                    await self._give({"type": "websocket.send", "bytes": frame})
+                # First: nothing of a response is passed on before its money is there.
+                await self._books.hear(realtime.read_server(frame))
+                kind = "text" if isinstance(frame, str) else "bytes"
+                await self._give({"type": "websocket.send", kind: frame})
         except ConnectionClosed as closed:
             if closed.rcvd is None:
                 return Closed(_INTERNAL, "The upstream's connection broke.")
@@ -158,9 +157,6 @@ class Session:
     async def _close_client(self, closed: Closed) -> None:
         code, reason = closed
         await self._give({"type": "websocket.close", "code": code, "reason": reason})
-
-
-_NO_EVENT: Final = realtime.ClientEvent()
 
 
 def _closed(message: Message) -> Closed:

@@ -40,6 +40,7 @@ class Provider:
     pieces: int = 3  # of each answer
     holds_back: bool = False  # an answer has no end before ``go``, or ``response.cancel``
     refuses: HTTPStatus | None = None
+    opens: asyncio.Event | None = None  # no session before it is set
     heard: list[str | bytes] = field(default_factory=list)
     said: list[str | bytes] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -148,8 +149,10 @@ class _Talk:
 async def providing(provider: Provider) -> AsyncIterator[str]:
     """Serve it on a free port; gives its address."""
 
-    def judge(_: ServerConnection, request: Request) -> Response | None:
+    async def judge(_: ServerConnection, request: Request) -> Response | None:
         provider.requests.append(request)
+        if provider.opens is not None:
+            await provider.opens.wait()
         if provider.refuses is None:
             return None
         return _socket_refusal(provider.refuses)

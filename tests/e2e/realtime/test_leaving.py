@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.e2e.realtime.conftest import Begin, until
+from tests.e2e.realtime.conftest import Begin, Both, eventually, until
 from tests.e2e.realtime.provider import Provider
 from tests.e2e.realtime.test_sessions import CREATE, PRICE
 
@@ -48,6 +48,30 @@ async def test_an_upstream_that_dies_leaves_a_counted_row(begin: Begin) -> None:
         assert row["output_tokens"] == 6 + 6
         assert row["input_tokens"] > 100
         assert await both.clean() > 0
+
+
+async def test_a_client_that_leaves_before_the_session_is_open_costs_nothing(begin: Begin) -> None:
+    """What was held for its first response is given back."""
+    provider = Provider(opens=asyncio.Event())
+    async with begin(provider) as both:
+        opening = asyncio.create_task(_open(both))
+        await eventually(lambda: _asked(provider))
+        opening.cancel()
+        await asyncio.wait((opening,))
+        assert provider.opens is not None
+        provider.opens.set()
+
+        assert await both.clean() == 0
+        assert await both.rows() == []
+
+
+async def _open(both: Both) -> None:
+    async with both.connect():
+        raise AssertionError("nobody opened it")
+
+
+async def _asked(provider: Provider) -> bool:
+    return len(provider.requests) == 1
 
 
 async def test_a_stop_waits_for_the_response_under_way(begin: Begin) -> None:
