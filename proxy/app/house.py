@@ -119,12 +119,9 @@ class House:
 
     async def abandon(self) -> None:
         """Close what a start that failed has opened: a thread that waits would keep the process."""
-        await self._opening.stop()
+        await self._end_tasks()
         with contextlib.suppress(LedgerError):
-            await self.ledger.stop()
-        self.tokenizer.close()
-        await self.database.close()
-        self.logs.close()
+            await self._close()
         # Its words are in the log; what the server adds has no place to go, and would go to stderr.
         logging.getLogger().addHandler(logging.NullHandler())
 
@@ -135,11 +132,17 @@ class House:
     async def stop(self) -> None:
         """Let calls under way settle, then close everything. What could not settle is in the spool."""
         self.routes.stopping = self.realtime.stopping = True
+        await self._end_tasks()
+        await self.pipeline.ended()
+        await self._close()
+
+    async def _end_tasks(self) -> None:
         await self._opening.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.pipeline.ended()
+
+    async def _close(self) -> None:
         for _, upstream in self._made_from.values():
             await upstream.client.aclose()
         await self.ledger.stop()

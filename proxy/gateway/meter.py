@@ -85,17 +85,11 @@ class Meter:
             rated = rate(call.config.prices, metered, call.started_at_us)
             if source is UsageSource.ESTIMATED:
                 rated = rated._replace(charge=_within_hold(call, rated.charge))
-        started, error = attempt.started, error or scan.error
+        error = error or scan.error
         status = attempt.status
         answered = status is not None and status < _FIRST_ERROR and not error
         return AttemptRecord(
-            attempt.number,
-            attempt.upstream.name,
-            attempt.target.model,
-            attempt.started_at_us,
-            int((time.perf_counter() - started) * 1_000_000),
-            _micros(attempt.first_byte, started),
-            status,
+            *_course(attempt),
             scan.served_model or attempt.served_model,
             scan.upstream_call_id or attempt.request_id,
             usage,
@@ -222,15 +216,23 @@ def _word(text: str) -> str:
 def failed_attempt(attempt: Attempt, error: str) -> AttemptRecord:
     """The row of an attempt that brought no answer, or one that was not passed on."""
     return AttemptRecord(
-        number=attempt.number,
-        upstream=attempt.upstream.name,
-        model=attempt.target.model,
-        started_at_us=attempt.started_at_us,
-        duration_us=_micros_since(attempt.started),
-        first_byte_us=_micros(attempt.first_byte, attempt.started),
-        status=attempt.status,
+        *_course(attempt),
         upstream_call_id=attempt.request_id,
         error=error,
+    )
+
+
+def _course(attempt: Attempt) -> tuple[int, str, str, int, int, int | None, int | None]:
+    """How it went, whatever the answer says: the first fields of its row, in their order."""
+    started = attempt.started
+    return (
+        attempt.number,
+        attempt.upstream.name,
+        attempt.target.model,
+        attempt.started_at_us,
+        _micros_since(started),
+        _micros(attempt.first_byte, started),
+        attempt.status,
     )
 
 

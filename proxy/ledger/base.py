@@ -124,9 +124,15 @@ def is_forced(operation: Operation) -> bool:
 class Written:
     """What became of a batch. ``gave_back``: room may have come free in a window."""
 
-    answers: Sequence[Answer]
-    gave_back: bool
-    seconds: float
+    answers: list[Answer]
+    gave_back: bool = False
+    seconds: float = 0.0
+
+    def add(self, more: "Written") -> None:
+        """What became of the next operations."""
+        self.answers += more.answers
+        self.gave_back |= more.gave_back
+        self.seconds += more.seconds
 
 
 class Unwritable(LedgerError):

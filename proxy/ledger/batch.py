@@ -13,10 +13,10 @@ from proxy.core.budgets import Refused, WindowKey, WindowState, charge, decide, 
 from proxy.core.call import CallRecord, Totals, totals
 from proxy.core.reservation import Hold, Settlement
 from proxy.ledger import rows
-from proxy.ledger.base import Answer, Lose, Note, Operation, Reserve, Settle
+from proxy.ledger.base import Answer, LedgerOptions, Lose, Note, Operation, Reserve, Settle
 from proxy.ledger.codec import decode, encode, principal_of
 from proxy.ledger.cover import NOWHERE, Cover, Covers, Place
-from proxy.ledger.lost import LostPolicy, charge_of, lost
+from proxy.ledger.lost import charge_of, lost
 from proxy.ledger.rows import Row
 
 
@@ -122,20 +122,12 @@ class _Group(Struct):
 class Batch:
     """Decides the operations of one transaction."""
 
-    def __init__(
-        self,
-        ground: Ground,
-        covers: Covers,
-        *,
-        owner: str,
-        now_us: int,
-        policy: LostPolicy = LostPolicy.CHARGE_ESTIMATE,
-    ) -> None:
+    def __init__(self, ground: Ground, covers: Covers, options: LedgerOptions) -> None:
         self._ground = ground
         self._covers = covers
-        self._owner = owner
-        self._now_us = now_us
-        self._policy = policy
+        self._owner = options.owner
+        self._now_us = options.clock_us()
+        self._policy = options.lost
         self._groups: dict[tuple[WindowKey, ...], _Group] = {}
         self.writes = Writes()
 

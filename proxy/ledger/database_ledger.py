@@ -8,26 +8,24 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from proxy.core.budgets import Budget, Refused, WindowKey
+from proxy.core.budgets import Budget, WindowKey
 from proxy.core.call import CallRecord, Principal
 from proxy.core.errors import LedgerError
-from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger import budget_rows, changes, check_rows, leases, money_rows
+from proxy.ledger.asking import Asking
 from proxy.ledger.base import (
     BudgetView,
     DoubtfulError,
     LedgerOptions,
     Lose,
-    Note,
     Operation,
     Reserve,
-    Settle,
     Stats,
     Unwritable,
     Written,
 )
 from proxy.ledger.cover import Cover
-from proxy.ledger.gathering import BATCH_LIMIT, Gathering, Releases
+from proxy.ledger.gathering import BATCH_LIMIT, Gathering
 from proxy.ledger.views import budget_views, current_starts
 from proxy.ledger.washing import wash
 from proxy.store.engine import Database
@@ -38,14 +36,14 @@ _SWEEPS_A_LEASE = 2
 _READS_WITHIN_S = 2.0  # a probe, a scrape and a client wait no longer
 
 
-class DatabaseLedger:
+class DatabaseLedger(Asking):
     """A ledger whose operations are gathered into transactions, written by ``_dispatch``."""
 
     def __init__(self, database: Database, options: LedgerOptions | None = None) -> None:
+        super().__init__()
         self.database = database
         self.options = options or LedgerOptions()
         self.stats = Stats()
-        self._releases = Releases()
         self._gathering: Gathering | None = None
         self._care: asyncio.Task[None] | None = None
         self._answers = True  # whether the database took the last batch
@@ -158,23 +156,6 @@ class DatabaseLedger:
         """Give it back after all: its call does not go on."""
         if self._gathering is not None:
             self._gathering.let_go(operation)
-
-    async def reserve(self, request: HoldRequest) -> Hold | Refused:
-        """Hold the amount on every budget the call falls under, or say which one refuses."""
-        answer: Hold | Refused = await self.ask(Reserve(request))
-        return answer
-
-    async def settle(self, settlement: Settlement) -> None:
-        """End the call, exactly once."""
-        await self.ask(Settle(settlement))
-
-    async def attempt(self, hold: Hold, record: CallRecord) -> None:  # noqa: ARG002 - the protocol's
-        """Note a further attempt in the hold before it is sent."""
-        await self.ask(Note(record))
-
-    async def released(self, timeout_s: float) -> None:
-        """Wait until a hold may have been given back, or the time is up."""
-        await self._releases.wait(timeout_s)
 
     async def call(self, call_id: str) -> CallRecord | None:
         """One settled call."""

@@ -7,19 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.core.budgets import Budget, Refused, WindowKey, WindowState
+from proxy.core.budgets import Budget, WindowKey, WindowState
 from proxy.core.call import CallRecord, totals
 from proxy.core.errors import LedgerError
-from proxy.core.reservation import Hold, HoldRequest, Settlement
 from proxy.ledger import changes, rows
+from proxy.ledger.asking import Asking
 from proxy.ledger.base import (
     BudgetView,
     LedgerOptions,
     Lose,
-    Note,
     Operation,
-    Reserve,
-    Settle,
     Stats,
     call_id_of,
 )
@@ -27,7 +24,6 @@ from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, touched
 from proxy.ledger.changes import Changes
 from proxy.ledger.codec import principal_of
 from proxy.ledger.cover import Covers, StoredBudget
-from proxy.ledger.gathering import Releases
 from proxy.ledger.recount import Fact, HeldFact, first_window, held_fact, rebuild
 from proxy.ledger.rows import Row
 from proxy.ledger.verify import Books, differences
@@ -81,16 +77,16 @@ class MemoryTables:
         return tuple(held_fact(call_id, hold) for call_id, hold in self.holds.items())
 
 
-class MemoryLedger:
+class MemoryLedger(Asking):
     """Answers at once: its transaction is that nothing else runs meanwhile."""
 
     def __init__(
         self, tables: MemoryTables | None = None, options: LedgerOptions | None = None
     ) -> None:
+        super().__init__()
         self.tables = tables or MemoryTables()
         self.options = options or LedgerOptions()
         self.stats = Stats()
-        self._releases = Releases()
         self._open = False
 
     # Its life
@@ -112,23 +108,6 @@ class MemoryLedger:
             raise LedgerError("the ledger is closed")
 
     # The data path
-
-    async def reserve(self, request: HoldRequest) -> Hold | Refused:
-        """Hold the amount on every budget the call falls under, or say which one refuses."""
-        answer: Hold | Refused = await self.ask(Reserve(request))
-        return answer
-
-    async def settle(self, settlement: Settlement) -> None:
-        """End the call, exactly once."""
-        await self.ask(Settle(settlement))
-
-    async def attempt(self, hold: Hold, record: CallRecord) -> None:  # noqa: ARG002 - the protocol's
-        """Note a further attempt in the hold before it is sent."""
-        await self.ask(Note(record))
-
-    async def released(self, timeout_s: float) -> None:
-        """Wait until a hold may have been given back, or the time is up."""
-        await self._releases.wait(timeout_s)
 
     async def call(self, call_id: str) -> CallRecord | None:
         """One settled call."""
@@ -236,15 +215,7 @@ class MemoryLedger:
         for key, place in places.items():
             known = self.tables.windows.get(key, (0, 0, 0))
             ground.windows[key] = WindowState(key, place.budget, place.resets_at, *known)
-        options = self.options
-        batch = Batch(
-            ground,
-            self.tables.covers,
-            owner=options.owner,
-            now_us=options.clock_us(),
-            policy=options.lost,
-        )
-        writes = batch.decide(operations)
+        writes = Batch(ground, self.tables.covers, self.options).decide(operations)
         self._apply(writes, ground)
         self.stats.transactions += 1
         self.stats.operations += len(operations)

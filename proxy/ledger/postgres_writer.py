@@ -21,7 +21,6 @@ from proxy.core.errors import LedgerError
 from proxy.ledger import budget_rows, money_rows, rows
 from proxy.ledger import postgres_statements as sql
 from proxy.ledger.base import (
-    Answer,
     DoubtfulError,
     LedgerOptions,
     Lose,
@@ -117,18 +116,13 @@ class PostgresWriter:
         return Written(writes.answers, bool(writes.holds_ended), took)
 
     async def _one_by_one(self, batch: Sequence[Operation]) -> Written:
-        answers: list[Answer] = []
-        gave_back, seconds = False, 0.0
+        written = Written([])
         for operation in batch:
             try:
-                written = await self.write([operation])
+                written.add(await self.write([operation]))
             except LedgerError as error:
-                answers.append(error)
-            else:
-                answers += written.answers
-                gave_back |= written.gave_back
-                seconds += written.seconds
-        return Written(answers, gave_back, seconds)
+                written.add(Written([error]))
+        return written
 
     # The connection
 
@@ -224,15 +218,7 @@ class PostgresWriter:
         if older:
             return Writes(), older
         await self._make_windows(connection, places, ground)
-        options = self._options
-        decision = Batch(
-            ground,
-            self._covers,
-            owner=options.owner,
-            now_us=options.clock_us(),
-            policy=options.lost,
-        )
-        return decision.decide(batch), []
+        return Batch(ground, self._covers, self._options).decide(batch), []
 
     async def _read_covers(self, connection: "asyncpg.Connection[Any]") -> Covers:
         generation = await connection.fetchval(sql.GENERATION) or 0

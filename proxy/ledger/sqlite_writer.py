@@ -15,7 +15,6 @@ from proxy.core.call import CallRecord, Outcome
 from proxy.core.errors import LedgerError
 from proxy.ledger import budget_rows, rows, statements
 from proxy.ledger.base import (
-    Answer,
     LedgerOptions,
     Lose,
     Note,
@@ -127,18 +126,13 @@ class SqliteWriter:
         return Written(writes.answers, bool(writes.holds_ended), took)
 
     def _one_by_one(self, batch: Sequence[Operation]) -> Written:
-        answers: list[Answer] = []
-        gave_back, seconds = False, 0.0
+        written = Written([])
         for operation in batch:
             try:
-                written = self.write([operation])
+                written.add(self.write([operation]))
             except LedgerError as error:
-                answers.append(error)
-            else:
-                answers += written.answers
-                gave_back |= written.gave_back
-                seconds += written.seconds
-        return Written(answers, gave_back, seconds)
+                written.add(Written([error]))
+        return written
 
     # One transaction
 
@@ -199,15 +193,7 @@ class SqliteWriter:
         if older:
             return Writes(), older
         self._load_windows(places)
-        options = self._options
-        decision = Batch(
-            ground,
-            self._covers,
-            owner=options.owner,
-            now_us=options.clock_us(),
-            policy=options.lost,
-        )
-        return decision.decide(batch), []
+        return Batch(ground, self._covers, self._options).decide(batch), []
 
     def _load_holds(self, batch: Sequence[Operation], ground: Ground) -> None:
         execute = self._connection.execute
