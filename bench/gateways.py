@@ -35,6 +35,7 @@ class FareboxOptions:
     database: str | None = None  # None: a new SQLite file
     workers: int = 1
     durability: str = "normal"
+    drain: bool = False  # read what a client left to its end: the mock bills it whole
     under: tuple[str, ...] = ()  # a tool that runs it, with its options
 
 
@@ -135,6 +136,7 @@ def farebox_config(port: int, mock_port: int, database: str, options: FareboxOpt
                 "base_url": f"http://127.0.0.1:{mock_port}/v1",
                 "api_key": "sk-bench-upstream",
                 "price_provider": "openai",
+                **({"on_client_leave": "drain", "max_draining": 4096} if options.drain else {}),
             }
         },
         "models": [{"match": "*", "upstream": "mock"}],

@@ -5,7 +5,7 @@
  * The request's body names its answer: "bench:json;" is FOLDER/json.http, sent as it is, and so for
  * any other name; "bench:paced,COUNT,MILLISECONDS;" is FOLDER/paced.head, then COUNT times
  * FOLDER/paced.event with the time of sending (nanoseconds of the monotonic clock) written over its
- * run of zeros, then FOLDER/paced.tail. Prints "ready PORT" when it listens; PORT 0 takes a free one.
+ * run of zeros, then FOLDER/paced.tail; "bench:invoice;" is what was served so far. Prints "ready PORT" when it listens; PORT 0 takes a free one.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,6 +32,7 @@ struct bytes {
 struct answer {
     char name[32];
     struct bytes bytes;
+    long served;
 };
 
 struct connection {
@@ -49,6 +50,7 @@ struct connection {
 static struct answer answers[MOST_FILES];
 static int answer_count;
 static struct bytes head, event, tail;
+static long paced_served;
 static size_t stamp_offset; /* where in the event its time is written */
 static struct connection *paced;
 static int poller;
@@ -84,11 +86,11 @@ static struct bytes read_file(const char *folder, const char *name)
     return found;
 }
 
-static struct bytes *answer_named(const char *folder, const char *name)
+static struct answer *answer_named(const char *folder, const char *name)
 {
     for (int i = 0; i < answer_count; i++)
         if (!strcmp(answers[i].name, name))
-            return &answers[i].bytes;
+            return &answers[i];
     if (answer_count == MOST_FILES) {
         fprintf(stderr, "too many kinds of answers\n");
         exit(1);
@@ -98,7 +100,7 @@ static struct bytes *answer_named(const char *folder, const char *name)
     char file[64];
     snprintf(file, sizeof file, "%s.http", name);
     new->bytes = read_file(folder, file);
-    return &new->bytes;
+    return new;
 }
 
 static void watch(struct connection *c, uint32_t events, int operation)
@@ -196,19 +198,40 @@ static ssize_t body_length(const char *request, size_t head_length, size_t have)
     return end ? end + 5 - body : -1;
 }
 
+/* How often each answer was given, as JSON. */
+static void put_invoice(struct connection *c)
+{
+    char body[MOST_FILES * 64 + 64], whole[sizeof body + 128];
+    int length = snprintf(body, sizeof body, "{\"paced\":%ld", paced_served);
+    for (int i = 0; i < answer_count; i++)
+        length += snprintf(body + length, sizeof body - (size_t)length, ",\"%s\":%ld",
+                           answers[i].name, answers[i].served);
+    length += snprintf(body + length, sizeof body - (size_t)length, "}");
+    int size = snprintf(whole, sizeof whole,
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                        "content-length: %d\r\n\r\n%s", length, body);
+    put(c, whole, (size_t)size);
+}
+
 static void answer(struct connection *c, const char *folder, const char *body, size_t length)
 {
     char name[32] = "json";
     int count = 0, milliseconds = 0;
     const char *marker = memmem(body, length, "bench:", 6);
     if (marker && sscanf(marker, "bench:paced,%d,%d;", &count, &milliseconds) == 2) {
+        paced_served++;
         begin_pacing(c, count, milliseconds);
         return;
     }
     if (marker)
         sscanf(marker, "bench:%31[a-z0-9];", name);
-    struct bytes *whole = answer_named(folder, name);
-    put(c, whole->at, whole->length);
+    if (!strcmp(name, "invoice")) {
+        put_invoice(c);
+        return;
+    }
+    struct answer *found = answer_named(folder, name);
+    found->served++;
+    put(c, found->bytes.at, found->bytes.length);
 }
 
 /* Answers the requests that are complete, one after the other. */

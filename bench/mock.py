@@ -1,9 +1,11 @@
 """The mock provider where there is no compiler: what mock.c does, on uvloop. ``python -m bench.mock PORT FOLDER``."""
 
 import asyncio
+import json
 import re
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import cast
 
@@ -55,9 +57,16 @@ class _Connection(asyncio.Protocol):
     def _answer(self, body: bytes) -> None:
         marker = _MARKER.search(body)
         if marker and marker[1]:
+            _served["paced"] += 1
             self._pacing = asyncio.ensure_future(self._pace(int(marker[1]), int(marker[2]) / 1000))
             return
         name = marker[3].decode() if marker else "json"
+        if name == "invoice":
+            said = json.dumps(_served).encode()
+            head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(said)}\r\n\r\n"
+            self._write(head.encode() + said)
+            return
+        _served[name] += 1
         self._write(_file(self._folder, f"{name}.http"))
 
     async def _pace(self, events: int, interval_s: float) -> None:
@@ -79,6 +88,7 @@ class _Connection(asyncio.Protocol):
 
 
 _files: dict[str, bytes] = {}
+_served: Counter[str] = Counter(paced=0)  # how often each answer was given
 
 
 def _file(folder: Path, name: str) -> bytes:

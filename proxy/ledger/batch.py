@@ -5,7 +5,6 @@ it says. Memory, SQLite and PostgreSQL differ only in the loading and the writin
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -37,31 +36,28 @@ class Settled(Struct):
     model: str = ""
 
 
-@dataclass(slots=True)
-class Ground:
+class Ground(Struct):
     """What the transaction found, locked until its end."""
 
-    windows: dict[WindowKey, WindowState] = field(default_factory=dict)
-    holds: dict[str, OpenHold] = field(default_factory=dict)
-    settled: dict[str, Settled] = field(default_factory=dict)
+    windows: dict[WindowKey, WindowState] = {}
+    holds: dict[str, OpenHold] = {}
+    settled: dict[str, Settled] = {}
 
 
-@dataclass(slots=True)
-class Writes:
+class Writes(Struct):
     """What the transaction is to write. ``answers`` are one an operation, in their order."""
 
-    answers: list[Answer] = field(default_factory=list)
-    holds_made: dict[str, Row] = field(default_factory=dict)  # in the order of the columns
-    holds_noted: dict[str, str] = field(default_factory=dict)  # call id → record
-    holds_ended: list[str] = field(default_factory=list)
-    windows: dict[WindowKey, WindowState] = field(default_factory=dict)
-    calls_undone: list[str] = field(
-        default_factory=list
-    )  # provisional rows, deleted before the inserts
-    calls: dict[str, Row] = field(default_factory=dict)
-    attempts: dict[str, list[Row]] = field(default_factory=dict)
-    rollups: dict[Row, list[Row]] = field(default_factory=dict)  # what is to be added up
-    by_principal: dict[Row, list[Row]] = field(default_factory=dict)
+    answers: list[Answer] = []
+    holds_made: dict[str, Row] = {}  # in the order of the columns
+    holds_noted: dict[str, str] = {}  # call id → record
+    holds_ended: list[str] = []
+    lost: list[str] = []  # of those, the ones that nobody settled
+    windows: dict[WindowKey, WindowState] = {}
+    calls_undone: list[str] = []  # provisional rows, deleted before the inserts
+    calls: dict[str, Row] = {}
+    attempts: dict[str, list[Row]] = {}
+    rollups: dict[Row, list[Row]] = {}  # what is to be added up
+    by_principal: dict[Row, list[Row]] = {}
 
     @property
     def empty(self) -> bool:
@@ -226,6 +222,7 @@ class Batch:
         hold = self._end_hold(call_id)
         if hold is None:
             return  # another process was faster, or its own came back
+        self.writes.lost.append(call_id)
         charge = charge_of(self._policy, hold.amount_nano, hold.estimate_nano)
         record = lost(decode(hold.record), charge)
         cover = _cover_of(record, hold.model, self._covers)

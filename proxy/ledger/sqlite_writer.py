@@ -16,15 +16,13 @@ from proxy.core.errors import LedgerError
 from proxy.ledger import budget_rows, rows, statements
 from proxy.ledger.base import (
     LedgerOptions,
-    Lose,
-    Note,
     Operation,
     Release,
+    Reserve,
     Settle,
     Unwritable,
     Written,
     call_id_of,
-    is_forced,
 )
 from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, added_up, touched
 from proxy.ledger.codec import decode_windows
@@ -142,7 +140,7 @@ class SqliteWriter:
             try:
                 writes, older = self._decide(batch)
                 if not older:
-                    self._apply(batch, writes)
+                    self._apply(writes)
                     self._connection.execute("COMMIT")
                     return writes
                 self._rollback()
@@ -198,17 +196,16 @@ class SqliteWriter:
     def _load_holds(self, batch: Sequence[Operation], ground: Ground) -> None:
         execute = self._connection.execute
         holds = ground.holds
-        looked_at = [call_id_of(o) for o in batch if isinstance(o, Note | Lose) or is_forced(o)]
+        ending, looked_at = _named(batch)
         if looked_at:
             found = execute(statements.full_holds(len(looked_at)), looked_at)
             for call_id, amount, windows, *rest in found:
                 holds[call_id] = OpenHold(amount, _windows_of(windows), *rest)
-        ending = [call_id_of(o) for o in batch if isinstance(o, Settle | Release)]
         if ending:
             for call_id, amount, windows in execute(statements.end_holds(len(ending)), ending):
                 holds.setdefault(call_id, OpenHold(amount, _windows_of(windows)))
-        unheld = [call_id for call_id in (*ending, *looked_at) if call_id not in holds]
-        if unheld:
+        if len(holds) < len(ending) + len(looked_at):
+            unheld = [call_id for call_id in (*ending, *looked_at) if call_id not in holds]
             self._load_settled(unheld, ground)
 
     def _load_settled(self, call_ids: list[str], ground: Ground) -> None:
@@ -236,11 +233,11 @@ class SqliteWriter:
                 row = self._connection.execute(statements.WINDOW, where).fetchone()
                 windows[key] = WindowState(key, place.budget, place.resets_at, *(row or ()))
 
-    def _apply(self, batch: Sequence[Operation], writes: Writes) -> None:
+    def _apply(self, writes: Writes) -> None:
         many = self._connection.executemany
         # The holds of settled calls went when they were loaded.
-        if lost := [(o.call_id,) for o in batch if isinstance(o, Lose)]:
-            many(statements.DELETE_HOLD, lost)
+        if writes.lost:
+            many(statements.DELETE_HOLD, [(call_id,) for call_id in writes.lost])
         if writes.holds_made:
             self._insert(statements.INSERT_HOLD, list(writes.holds_made.values()))
         if writes.holds_noted:
@@ -266,16 +263,31 @@ class SqliteWriter:
             many(statements.DELETE_CALL, undone)
         if writes.calls:
             self._insert(statements.INSERT_CALL, list(writes.calls.values()))
-            tries = [row for tries in writes.attempts.values() for row in tries]
-            self._insert(statements.INSERT_ATTEMPT, tries)
+            self._insert(statements.INSERT_ATTEMPT, list(chain(*writes.attempts.values())))
             many(statements.ADD_ROLLUP, added_up(writes.rollups))
             many(statements.ADD_BY_PRINCIPAL, added_up(writes.by_principal))
 
     def _insert(self, statement: str, found: list[Row]) -> None:
         """Insert many rows in few steps: at each step the thread lets the event loop run first."""
+        if len(found) == 1:
+            self._connection.execute(statement, found[0])
+            return
         start = 0
         for size in _CHUNKS:
             while len(found) - start >= size:
                 chunk = chain.from_iterable(found[start : start + size])
                 self._connection.execute(statements.for_rows(statement, size), tuple(chunk))
                 start += size
+
+
+def _named(batch: Sequence[Operation]) -> tuple[list[str], list[str]]:
+    """The calls whose holds end, and those of which all that their holds say is wanted."""
+    ending, looked_at = [], []
+    for operation in batch:
+        if isinstance(operation, Settle):
+            ending.append(operation.settlement.record.id)
+        elif isinstance(operation, Release):
+            ending.append(operation.call_id)
+        elif not isinstance(operation, Reserve) or operation.forced:
+            looked_at.append(call_id_of(operation))
+    return ending, looked_at

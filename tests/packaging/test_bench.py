@@ -96,6 +96,19 @@ async def test_a_paced_answer_says_when_each_event_was_sent(
     assert PACED_STAMP.encode() not in got
 
 
+@pytest.mark.parametrize("kind", MOCKS)
+async def test_a_mock_says_what_it_served(kind: str, root: Path, tmp_path: Path) -> None:
+    """That is the invoice of a long run."""
+    with mock(kind, root, tmp_path) as port:
+        streamed = request_body("stream30", stream=True)
+        paced = request_body("paced,1,1", stream=True)
+        await ask(port, request_body("json"), streamed, request_body("json"))
+        await ask(port, paced)
+        got = await ask(port, request_body("invoice"))
+
+    assert json.loads(got.partition(b"\r\n\r\n")[2]) == {"json": 2, "stream30": 1, "paced": 1}
+
+
 def test_a_request_has_the_size_that_is_asked_for() -> None:
     for size in (1000, 16_000):
         body = request_body("json", size=size)
