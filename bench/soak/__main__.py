@@ -56,7 +56,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         every_s=options.every,
         unavailable=options.unavailable,
         lost=options.lost,
-        upstream_s=10 if options.what == "outage" else 2,
+        upstream_s=10 if options.what == "outage" else 6,
         faults=(Fault.KILL,) if only_kills else ALL_FAULTS,
         kills=options.kills if only_kills else 0,
     )

@@ -37,7 +37,9 @@ class Plan:
     kills: int = 0  # go on until so many replicas were killed, however long that takes
     lease_s: float = 3
     hold_wait_s: float = 0.3
-    upstream_s: float = 2.0  # how long Farebox waits for the provider to say something
+    upstream_s: float = (
+        6.0  # how long Farebox waits for the provider to say something, on a busy machine, too
+    )
     unavailable: str = "reject"
     lost: str = "charge_estimate"
 
