@@ -293,6 +293,33 @@ async def test_what_stop_can_not_write_is_there_after_the_restart(
         assert await spent_and_held(ledger) == (60, 0)
 
 
+async def test_a_start_that_came_too_early_can_be_made_again(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    """Until then calls are refused, with ``allow`` too; what was left behind is there after it."""
+    place = Paused(server)
+    database = Database(place.url)
+    await migrate.downgrade(database, "base")
+    await migrate.upgrade(database)
+    await database.close()
+    asked = request(100)
+    async with Process(place, tmp_path, "allow") as before:
+        hold = await before.reserve(asked)
+        assert isinstance(hold, Hold)
+        place.go_away()
+        await before.settle(settlement(asked, 60, hold))
+    early = Process(place, tmp_path, "allow")
+    with pytest.raises(LedgerError):
+        await early.ledger.start()
+    with pytest.raises(LedgerError, match="away"):
+        await early.ledger.reserve(request(1))
+
+    place.come_back()
+    async with early as ledger:
+        assert await spent_and_held(ledger) == (60, 0)
+        assert isinstance(await ledger.reserve(request(1)), Hold)
+
+
 # The spool is full as well
 
 
