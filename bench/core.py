@@ -5,6 +5,7 @@ import gc
 import json
 import statistics
 import sys
+import time
 import timeit
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -156,7 +157,7 @@ def _record() -> CallRecord:
 
 def microseconds(step: Step) -> float:
     """The median of some rounds."""
-    timer = timeit.Timer(step)
+    timer = timeit.Timer(step, timer=time.process_time)  # others may be at work on the machine
     number, _ = timer.autorange()
     number = max(1, int(number * _ROUND_S / 0.2))  # autorange takes 0.2 s
     return statistics.median(timer.repeat(_ROUNDS, number)) / number * 1e6

@@ -8,12 +8,13 @@ import base64
 import binascii
 import struct
 import zlib
+from functools import lru_cache
 from typing import Final
 
 import orjson
 
 from proxy.gateway.dialects import framing
-from proxy.gateway.dialects.framing import Frame
+from proxy.gateway.dialects.framing import Frame, Opened
 from proxy.gateway.dialects.notes import parse
 
 DAMAGED: Final = "event_damaged"  # a checksum is wrong
@@ -24,6 +25,7 @@ _PRELUDE_BYTES: Final = 12
 _LEAST: Final = 16  # a message without headers and payload
 _CHECKED: Final = 8  # bytes of the prelude that its checksum is of
 _CHECKSUM: Final = 4
+_MOST_USUAL: Final = 512  # bytes of headers whose reading is remembered
 _SHORT = struct.Struct(">H")
 # Bytes of a header's value, by its type; of text and bytes, the length stands before them.
 _SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
@@ -41,6 +43,11 @@ class AwsEvents:
         self._skip = 0  # bytes that are left of a message longer than is kept
         self._lost = False  # no message begins where one should
 
+    @property
+    def held(self) -> int:
+        """The bytes that are kept of a message without an end so far."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> list[Frame]:
         """The messages that end within these bytes."""
         if self._lost:
@@ -55,7 +62,7 @@ class AwsEvents:
             total, headers, checksum = _PRELUDE.unpack_from(held)
             if zlib.crc32(held[:_CHECKED]) != checksum or total < _LEAST + headers:
                 self._lost = True
-                frames.append(Frame(self._start, self._start, b"", DAMAGED, b""))
+                frames.append(Frame(self._start, b""))
                 held.clear()
                 break
             if total > framing.LONGEST_EVENT:
@@ -63,7 +70,7 @@ class AwsEvents:
                 continue
             if len(held) < total:
                 break
-            frames.append(self._frame(bytes(held[:total]), headers))
+            frames.append(Frame(self._start, bytes(held[:total])))
             self._drop(total)
         return frames
 
@@ -78,20 +85,27 @@ class AwsEvents:
         if self._skip:
             self._skip -= size
 
-    def _frame(self, raw: bytes, headers: int) -> Frame:
-        start, end = self._start, self._start + len(raw)
-        body = raw[:-_CHECKSUM]
-        if zlib.crc32(body) != int.from_bytes(raw[-_CHECKSUM:], "big"):
-            return Frame(start, end, raw, DAMAGED, b"")
-        named = _headers(body[_PRELUDE_BYTES : _PRELUDE_BYTES + headers])
-        kind = named.get(":message-type", "event")
-        if kind != "event":
-            name = named.get(":exception-type") or named.get(":error-code") or kind
-            return Frame(start, end, raw, EXCEPTION + name, b"")
-        payload = body[_PRELUDE_BYTES + headers :]
-        if self._wrapped:
-            payload = _unwrapped(payload)
-        return Frame(start, end, raw, named.get(":event-type", ""), payload)
+    def split(self, events: bytes) -> list[bytes]:
+        """One is kept by itself."""
+        return [events]
+
+    def glance(self, data: bytes, marks: tuple[bytes, ...], last: tuple[bytes, ...]) -> None:
+        """Checksums, kinds and what is wrapped show only inside."""
+        del data, marks, last
+
+    def opened(self, raw: bytes) -> Opened:
+        """What a message carries; of one that does not add up, nothing."""
+        if not raw or zlib.crc32(memoryview(raw)[:-_CHECKSUM]) != int.from_bytes(
+            raw[-_CHECKSUM:], "big"
+        ):
+            return Opened(DAMAGED, b"")
+        end = _PRELUDE_BYTES + int.from_bytes(raw[4:8], "big")
+        headers = raw[_PRELUDE_BYTES:end]
+        kind, is_event = _kind(headers) if len(headers) <= _MOST_USUAL else _read_kind(headers)
+        if not is_event:
+            return Opened(kind, b"")
+        payload = raw[end:-_CHECKSUM]
+        return Opened(kind, _unwrapped(payload) if self._wrapped else payload)
 
 
 def message(kind: str, payload: bytes) -> bytes:
@@ -124,6 +138,19 @@ def _unwrapped(payload: bytes) -> bytes:
         return base64.b64decode(inner)
     except (binascii.Error, ValueError):
         return b""
+
+
+def _read_kind(headers: bytes) -> tuple[str, bool]:
+    """The kind of a message by its headers, and whether it is an event."""
+    named = _headers(headers)
+    kind = named.get(":message-type", "event")
+    if kind != "event":
+        name = named.get(":exception-type") or named.get(":error-code") or kind
+        return EXCEPTION + name, False
+    return named.get(":event-type", ""), True
+
+
+_kind = lru_cache(maxsize=256)(_read_kind)  # a stream has few kinds, and its headers say no more
 
 
 def _headers(data: bytes) -> dict[str, str]:

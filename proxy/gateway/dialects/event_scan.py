@@ -1,22 +1,30 @@
 """Watches an answer that comes in events, for any dialect whose streams need nothing hidden.
 
-Bytes go through as they come. An event is parsed where its reader has marked it as one that says
-something, or where its text must be counted: because the output could reach its cap, or, at the
-end, because no usage was reported.
+Bytes go through as they come. What has gone through is kept and read in blocks, when it is many
+bytes, when the output could have reached its cap, and at the end; so a piece costs an append. An
+event is parsed where its reader has marked it as one that says something, or where its text must be
+counted: because the output could reach its cap, or, at the end, because no usage was reported.
 """
 
 from typing import Final
 
+import orjson
+
 from proxy.core.calibration import AS_COUNTED, Calibration
 from proxy.gateway.dialects.answer_reader import EventReader, Json, Texts
 from proxy.gateway.dialects.base import Scan, Watch
+from proxy.gateway.dialects.event_bound import EventBound, around
 from proxy.gateway.dialects.framing import Frame, Framing
 from proxy.gateway.dialects.notes import note_flag, parse
 from proxy.gateway.dialects.output_count import OutputCount
 
 EVENT_TOO_LONG: Final = "event_too_long"  # one event was passed on unread
-_MOST_UNHEARD: Final = 96 * 1024  # bytes of events that wait for their text to be counted
+_MOST_UNHEARD: Final = 96 * 1024  # bytes of events that wait to be read, and to be counted
 _OPEN_CAP: Final = 1.5  # vocabularies differ: see EventScanner
+_LATER: Final = 2_048  # bytes until it is asked again whether the vocabulary is there
+_CLOSE: Final = 1_024  # tokens before the cap from which on text is counted and not only measured
+_MOST_TRIED: Final = 8  # events that are looked at to learn the frame
+_PER_PIECE: Final = 48  # bytes that a kept piece costs beside its own
 
 
 class EventScanner:
@@ -28,12 +36,20 @@ class EventScanner:
     """
 
     __slots__ = (
+        "_bound",
         "_calibration",
         "_cap",
+        "_counting",
         "_finished",
         "_framing",
+        "_held",
+        "_kept",
+        "_last",
+        "_looked",
+        "_most",
         "_output",
         "_reader",
+        "_room",
         "_seen",
         "_unheard",
         "_unheard_bytes",
@@ -58,68 +74,182 @@ class EventScanner:
             watch.output_cap, None if paid is None else min(paid, calibration.counted(paid))
         )
         self._output = OutputCount(watch.count)
-        self._unheard: list[Frame] = []  # their text was not counted yet
+        self._kept: list[bytes] = []  # pieces that were not looked at yet
+        self._looked = 0  # so many of them were looked at for how much text they can hold:
+        self._most = 0  # so much at most
+        self._held = 0  # bytes of those
+        self._bound: EventBound | None = None
+        self._last: tuple[bytes, ...] = getattr(reader, "last_marks", ())
+        self._unheard: list[bytes] = []  # whole events of which the text was not counted yet
         self._unheard_bytes = 0
         self._seen = 0
+        self._counting = False  # the text of what is read now is counted at once
         self._finished = False
+        self._room = _MOST_UNHEARD  # bytes that may come until they are read
+        if self._cap is not None:
+            self._room = min(self._room, self._cap)  # each token has a byte
 
     @property
     def scan(self) -> Scan:
-        """What was learned so far."""
+        """What was learned so far; reads what is kept."""
+        self._read_kept()
         return self._reader.scan
 
     def feed(self, data: bytes) -> bytes:
         """Pass the bytes on; past the cap, the end of the answer instead, and then nothing."""
-        before = self._seen
-        self._seen += len(data)
-        out = b"" if self.cut else data
-        for frame in self._framing.feed(data):
-            if self._take(frame):
-                out = self._end_at(frame, data, before)
-        return out
+        self._kept.append(data)
+        self._room -= len(data) + _PER_PIECE
+        if self._room >= 0:
+            return b"" if self.cut else data
+        return self._look(data)
 
     def finish(self) -> bytes:
         """Read the rest; nothing is ever held back."""
         if not self._finished:
+            self._read_kept()
             self._finished = True
             for frame in self._framing.finish():
                 self._take(frame)
             if self._framing.too_long:
-                note_flag(self.scan, EVENT_TOO_LONG)
+                note_flag(self._reader.scan, EVENT_TOO_LONG)
         return b""
 
     def count_output(self) -> int:
         """Tokens of the text relayed so far."""
+        self._read_kept()
         self._hear()
         return self._output.billed(self._calibration)
 
-    def _take(self, frame: Frame) -> bool:
-        """Read one event. True where the output runs past the cap with it."""
-        reader = self._reader
-        payload = frame.payload
-        document = None
-        if not payload.startswith(b"{"):
-            reader.end(frame.kind or payload[:32].decode("utf-8", "replace").strip())
-            return False
-        for mark in reader.marks:
-            if mark in payload:
-                document = parse(payload)
-                if document is not None:
-                    reader.event(frame.kind, document)
-                break
-        if self.cut:
-            return False
-        if self._cap is None or not self._watch.ready():
-            self._unheard.append(frame)
-            self._unheard_bytes += len(payload)
-            if self._unheard_bytes > _MOST_UNHEARD:
-                self._hear()
-            return False
-        if self._unheard:
+    def _look(self, data: bytes) -> bytes:
+        """Read what is kept, and count it where the output could be past its cap with ``data``."""
+        out = b"" if self.cut else data
+        if self._surely_fits():
+            return out
+        before = self._seen + sum(map(len, self._kept)) - len(data)
+        if self._cap is None or self.cut or not self._watch.ready():
+            self._read_kept()
+        else:
             self._hear()
-        if document is None:
+            self._counting = True
+            for frame in self._frames():
+                if self._take(frame, before):
+                    out = self._end_at(frame, data, before)
+            self._counting = False
+        if self._unheard_bytes > _MOST_UNHEARD:
+            self._hear()
+        self._room = self._room_left()
+        return out
+
+    def _surely_fits(self) -> bool:
+        """Whether what is kept holds less text than tokens are left, however short they are."""
+        if self._cap is None or self.cut:
+            return False
+        new = self._kept[self._looked :]
+        fresh = b"".join(new)
+        self._looked = len(self._kept)
+        self._held += len(fresh) + _PER_PIECE * len(new)
+        room = _MOST_UNHEARD - self._held - self._unheard_bytes
+        if room < 0:
+            return False
+        if self._bound is None:
+            self._bound = self._learned(fresh)
+        self._most += len(fresh) if self._bound is None else self._bound.most(fresh)
+        left = self._cap - self._output.at_most - self._most - self._framing.held
+        if left < 0:
+            return False
+        self._room = min(room, left)
+        return True
+
+    def _learned(self, fresh: bytes) -> EventBound | None:
+        """What stands around the text, from the last events that hold one text each."""
+        found: list[tuple[bytes, bytes]] = []
+        for raw in reversed(self._framing.split(fresh)[-_MOST_TRIED:-1]):
+            kind, payload = self._framing.opened(raw)
             document = parse(payload)
-        return document is not None and self._crosses(reader.said(frame.kind, document))
+            said = [*self._reader.said(kind, document)] if document else []
+            if len(said) == 1 and (between := around(raw, _written(said[0][1]))):
+                found.append(between)
+            if len(found) == 2:  # noqa: PLR2004 - what is the same in both is the frame
+                bound = EventBound()
+                bound.learn(*found)
+                return bound
+        return None
+
+    def _read_kept(self) -> None:
+        """Read what is kept: it was relayed, and holds no more than there was room for."""
+        if not self._kept:
+            return
+        reader, block = self._reader, self._joined()
+        glance = self._framing.glance(block, reader.marks, self._last)
+        if glance is None:
+            for frame in self._framing.feed(block):
+                self._take(frame)
+            return
+        for raw in glance.marked:
+            self._note(*self._framing.opened(raw))
+        if not self.cut and glance.block:
+            self._unheard.append(glance.block)
+            self._unheard_bytes += len(glance.block)
+
+    def _frames(self) -> list[Frame]:
+        return self._framing.feed(self._joined())
+
+    def _joined(self) -> bytes:
+        kept = self._kept
+        block = kept[0] if len(kept) == 1 else b"".join(kept)
+        kept.clear()
+        self._seen += len(block)
+        self._looked = self._most = self._held = 0
+        return block
+
+    def _room_left(self) -> int:
+        """How many bytes may come: no more than tokens are left, and not more than may be kept."""
+        room = _MOST_UNHEARD - self._unheard_bytes
+        if self._cap is None or self.cut:
+            return room
+        if not self._watch.ready():
+            return min(room, _LATER)  # an estimate must not cut an answer that keeps to its cap
+        left = self._cap - self._output.at_most
+        if left < _CLOSE:
+            self._output.tokens()  # fewer than there are bytes
+            left = self._cap - self._output.at_most
+        return min(room, left - self._framing.held)
+
+    def _take(self, frame: Frame, before: int | None = None) -> bool:
+        """Read one event. True where the output runs past the cap with it.
+
+        What ends before ``before`` is with the client already.
+        """
+        kind, payload = self._framing.opened(frame.raw)
+        document = self._note(kind, payload)
+        if self.cut or not payload.startswith(b"{"):
+            return False
+        if not self._counting:
+            self._unheard.append(frame.raw)
+            self._unheard_bytes += len(frame.raw)
+            return False
+        document = document or parse(payload)
+        if document is None:
+            return False
+        texts = self._reader.said(kind, document)
+        if before is not None and frame.end > before:
+            return self._crosses(texts)
+        self._say(texts)
+        return False
+
+    def _note(self, kind: str, payload: bytes) -> Json | None:
+        """Read an event that is marked, or carries no object; None where there is no more to it than text."""
+        if not payload.startswith(b"{"):
+            self._reader.end(kind or payload[:32].decode("utf-8", "replace").strip())
+            return None
+        for marks in (self._reader.marks, self._last):
+            for mark in marks:
+                if mark in payload:
+                    document = parse(payload)
+                    if document is not None:
+                        self._reader.event(kind, document)
+                    return document
+        return None
 
     def _crosses(self, texts: Texts) -> bool:
         said = list(texts)
@@ -142,26 +272,31 @@ class EventScanner:
 
         An event of which a part is with the client already is passed on to its end.
         """
-        self.cut = self.scan.cut = True
+        self.cut = self._reader.scan.cut = True
         end = frame.start if frame.start >= before else frame.end
         if end == frame.end:
-            self._add(frame)
+            self._add(frame.raw)
         return data[: end - before] + self._reader.ending(
             frame.raw, self._output.billed(self._calibration)
         )
 
     def _hear(self) -> None:
         """Count the text of the events that wait for it."""
-        for frame in self._unheard:
-            self._add(frame)
+        for events in self._unheard:
+            for raw in self._framing.split(events):
+                self._add(raw)
         self._unheard.clear()
         self._unheard_bytes = 0
 
-    def _add(self, frame: Frame) -> None:
-        document: Json | None = parse(frame.payload)
+    def _add(self, raw: bytes) -> None:
+        kind, payload = self._framing.opened(raw)
+        document: Json | None = parse(payload)
         if document is not None:
-            for place, text in self._reader.said(frame.kind, document):
-                self._output.add(place, text)
+            self._say(self._reader.said(kind, document))
+
+    def _say(self, texts: Texts) -> None:
+        for place, text in texts:
+            self._output.add(place, text)
 
 
 def _least(cap: int | None, paid: int | None) -> int | None:
@@ -169,3 +304,8 @@ def _least(cap: int | None, paid: int | None) -> int | None:
     if paid is not None:
         watched.append(paid)
     return min(watched, default=None)
+
+
+def _written(text: str) -> bytes:
+    """A text as it stands in JSON, without its quotes."""
+    return orjson.dumps(text)[1:-1]

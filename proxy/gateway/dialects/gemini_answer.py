@@ -33,11 +33,17 @@ class GeminiAnswer:
 
     usage_name = "usageMetadata"
     marks: tuple[bytes, ...] = (
-        b'"usageMetadata"',
         b'"finishReason"',
         b'"groundingMetadata"',
         b'"blockReason"',
         b'"error"',
+    )
+    # Each chunk has them; the last one counts.
+    last_marks: tuple[bytes, ...] = (
+        b'"usageMetadata"',
+        b'"promptTokenCount"',
+        b'"candidatesTokenCount"',
+        b'"totalTokenCount"',
     )
 
     def __init__(self, variants: tuple[str, ...] = ()) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from proxy.gateway.dialects import framing
-from proxy.gateway.dialects.framing import Frame
+from proxy.gateway.dialects.framing import Frame, Opened
 
 _OPENING: Final = frozenset(b"[{")
 # Up to the next byte that means something inside of an element: strings are stepped over whole.
@@ -25,6 +25,11 @@ class Elements:
         self._in_string = False
         self._began = False  # the array's own bracket was seen
         self._skipping = False  # the element is longer than is kept
+
+    @property
+    def held(self) -> int:
+        """The bytes that are kept of an element without an end so far."""
+        return len(self._held)
 
     def feed(self, data: bytes) -> list[Frame]:
         """The elements that end within these bytes."""
@@ -54,6 +59,18 @@ class Elements:
         """Nothing more: what has no end is no element."""
         self._held.clear()
         return []
+
+    def opened(self, raw: bytes) -> Opened:
+        """The element by itself."""
+        return Opened("", raw.lstrip(_SEPARATORS))
+
+    def split(self, events: bytes) -> list[bytes]:
+        """One is kept by itself."""
+        return [events]
+
+    def glance(self, data: bytes, marks: tuple[bytes, ...], last: tuple[bytes, ...]) -> None:
+        """Where an element ends shows only from its beginning."""
+        del data, marks, last
 
     def _ends_string(self, held: bytearray) -> bool:
         """Step over what there is of a string, and say whether that is all of it."""
@@ -90,4 +107,4 @@ class Elements:
         if self._skipping:
             self._skipping = False
             return []
-        return [Frame(start, start + end, raw, "", raw.lstrip(_SEPARATORS))]
+        return [Frame(start, raw)]

@@ -149,7 +149,7 @@ def test_frames_are_the_sdks() -> None:
     buffer = EventStreamBuffer()
     buffer.add_data(STREAM)
 
-    assert [(f.kind, f.payload) for f in ours] == [
+    assert [framing.opened(f.raw) for f in ours] == [
         (e.headers[":event-type"], e.payload) for e in buffer
     ]
     assert [STREAM[f.start : f.end] for f in ours] == [f.raw for f in ours]
