@@ -44,7 +44,7 @@ def _data(document: Json) -> bytes:
 
 
 def _named(document: Json) -> bytes:
-    return b"event: " + document["type"].encode() + b"\n" + _data(document)
+    return b"event: %b\n" % str(document["type"]).encode() + _data(document)
 
 
 def _line(document: Json) -> bytes:
