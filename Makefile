@@ -8,7 +8,7 @@ UV     ?= uv
 COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench soak lock clean e2e-local-model e2e-node
+.PHONY: help run test lint fix bench fuzz soak lock clean e2e-local-model e2e-node
 
 help:           ## show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 24
@@ -34,6 +34,9 @@ fix: $(READY)   ## format, and mend what ruff can mend
 
 bench: $(READY) ## what one call costs in processor time
 	$(BIN)/python -m bench
+
+fuzz: $(READY) ## broken answers to every scanner for SECONDS=60
+	$(BIN)/python -m bench.fuzz --seconds $(or $(SECONDS),60)
 
 soak: $(READY)  ## hurt everything at random, then compare ledger and invoice: make soak SEED=7 SECONDS=60
 	$(BIN)/python -m bench.soak $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60)

@@ -70,7 +70,7 @@ def note_plain_usage(scan: Scan, payload: bytes) -> bool:
     """Note usage and tier of a chunk where nothing is unusual about it; else nothing, and say False."""
     try:
         chunk = _decode_plain(payload)
-    except (DecodeError, RecursionError):
+    except (DecodeError, UnicodeDecodeError, RecursionError):
         return False
     usage = read_plain_usage(chunk.usage)
     if usage is None or chunk.object != "chat.completion.chunk" or not payload.isascii():

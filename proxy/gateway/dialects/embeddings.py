@@ -95,7 +95,7 @@ class EmbeddingsAnswer:
         try:
             answer = _decode(body)
             usage = orjson.loads(bytes(answer.usage)) if answer.usage else None
-        except (DecodeError, orjson.JSONDecodeError, RecursionError):
+        except (DecodeError, UnicodeDecodeError, orjson.JSONDecodeError, RecursionError):
             return False
         if type(usage) is not dict or answer.error is not None or answer.object == "error":
             return False

@@ -143,7 +143,7 @@ class ImageAnswer:
         try:
             answer = _decode(body)
             usage = orjson.loads(bytes(answer.usage)) if answer.usage else None
-        except (DecodeError, orjson.JSONDecodeError, RecursionError):
+        except (DecodeError, UnicodeDecodeError, orjson.JSONDecodeError, RecursionError):
             return False
         if answer.error is not None or answer.data is None:
             return False

@@ -141,7 +141,7 @@ def read_plain_usage(raw: bytes) -> Usage | None:
     """
     try:
         said = _decode_plain(raw)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         return None
     prompt, completion = said.prompt_tokens, said.completion_tokens
     of_prompt = said.prompt_tokens_details or _NO_PROMPT_DETAILS
