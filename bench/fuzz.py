@@ -172,7 +172,7 @@ def _try(sample: Sample, body: bytes, dice: random.Random, name: str, *, measure
         taken = _memory_of(lambda: scanned(sample, body, dice, cut=cut))
         if taken > _MOST_BYTES + 40 * len(body):
             raise AssertionError(f"{taken} bytes of memory for {len(body)}")  # noqa: TRY301
-    except BaseException:
+    except BaseException:  # whatever it is: it is raised again, with what was fed kept
         kept = Path(f"fuzz-{name.replace('/', '-')}.bin")
         kept.write_bytes(body)
         kind = "stream" if sample.streamed else "document"
