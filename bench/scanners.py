@@ -51,11 +51,10 @@ def _line(document: Json) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
-def _texts() -> list[str]:
-    return [_WORDS[n % len(_WORDS)] for n in range(EVENTS)]
+TEXTS = [_WORDS[n % len(_WORDS)] for n in range(EVENTS)]
 
 
-def _chat() -> list[bytes]:
+def _chat(texts: list[str]) -> list[bytes]:
     head = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
@@ -64,19 +63,19 @@ def _chat() -> list[bytes]:
     }
     said = [
         _data({**head, "choices": [{"index": 0, "delta": {"content": t}, "finish_reason": None}]})
-        for t in _texts()
+        for t in texts
     ]
     usage = {"prompt_tokens": 9, "completion_tokens": EVENTS, "total_tokens": 9 + EVENTS}
     return [*said, _data({**head, "choices": [], "usage": usage}), b"data: [DONE]\n\n"]
 
 
-def _responses() -> list[bytes]:
+def _responses(texts: list[str]) -> list[bytes]:
     response: Json = {"id": "resp_1", "model": "gpt-5-mini", "status": "in_progress", "output": []}
     place = {"item_id": "msg_0123456789abcdef", "output_index": 0, "content_index": 0}
     said = [
         _named({"type": "response.output_text.delta", "sequence_number": n + 1, **place, "delta": t,
                 "logprobs": [], "obfuscation": "4cJGAEZrw81U"[: n % 13]})
-        for n, t in enumerate(_texts())
+        for n, t in enumerate(texts)
     ]  # fmt: skip
     usage = {"input_tokens": 9, "output_tokens": EVENTS, "total_tokens": 9 + EVENTS}
     done = response | {"status": "completed", "usage": usage}
@@ -87,12 +86,12 @@ def _responses() -> list[bytes]:
     ]
 
 
-def _messages() -> list[Json]:
+def _messages(texts: list[str]) -> list[Json]:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6",
                "content": [], "usage": {"input_tokens": 9, "output_tokens": 1}}  # fmt: skip
     said = [
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}}
-        for t in _texts()
+        for t in texts
     ]
     end = {
         "type": "message_delta",
@@ -106,22 +105,22 @@ def _messages() -> list[Json]:
     ]  # fmt: skip
 
 
-def _gemini() -> list[Json]:
+def _gemini(texts: list[str]) -> list[Json]:
     names = {"modelVersion": "gemini-2.5-flash", "responseId": "r-1"}
     count = {"promptTokenCount": 9, "candidatesTokenCount": EVENTS, "totalTokenCount": 9 + EVENTS}
     # Gemini tells its usage with each chunk.
     return [
         {"candidates": [{"content": {"parts": [{"text": t}], "role": "model"}, "index": 0}],
          "usageMetadata": count, **names}
-        for t in _texts()
+        for t in texts
     ] + [{"candidates": [{"finishReason": "STOP", "index": 0}], "usageMetadata": count, **names}]  # fmt: skip
 
 
-def _cohere() -> list[bytes]:
+def _cohere(texts: list[str]) -> list[bytes]:
     units = {"input_tokens": 9, "output_tokens": EVENTS}
     said: list[Json] = [
         {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": t}}}}
-        for t in _texts()
+        for t in texts
     ]
     end = {"finish_reason": "COMPLETE", "usage": {"billed_units": units, "tokens": units}}
     start = {"id": "c-1", "type": "message-start", "delta": {"message": {"role": "assistant"}}}
@@ -131,17 +130,17 @@ def _cohere() -> list[bytes]:
     ]
 
 
-def _ollama() -> list[bytes]:
+def _ollama(texts: list[str]) -> list[bytes]:
     head = {"model": "qwen3", "created_at": "2026-01-01T00:00:00Z"}
     said = [
         _line({**head, "message": {"role": "assistant", "content": t}, "done": False})
-        for t in _texts()
+        for t in texts
     ]
     counts = {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": EVENTS}
     return [*said, _line({**head, "message": {"role": "assistant", "content": ""}, **counts})]
 
 
-def _converse() -> list[bytes]:
+def _converse(texts: list[str]) -> list[bytes]:
     def message(kind: str, payload: Json) -> bytes:
         return aws_events.message(kind, json.dumps(payload).encode())
 
@@ -149,7 +148,7 @@ def _converse() -> list[bytes]:
         message(
             "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": t}, "p": "abcdefgh"}
         )
-        for t in _texts()
+        for t in texts
     ]
     usage = {"inputTokens": 9, "outputTokens": EVENTS, "totalTokens": 9 + EVENTS}
     return [
@@ -160,19 +159,21 @@ def _converse() -> list[bytes]:
     ]
 
 
-def streams() -> Iterator[Stream]:
-    """One of each kind."""
-    yield Stream("chat completions", "chat.completions", "openai", _SSE, _chat())
-    yield Stream("responses", "responses", "openai", _SSE, _responses())
-    yield Stream("anthropic", "messages", "anthropic", _SSE, [*map(_named, _messages())])
-    yield Stream("gemini, events", "generate_content", "gemini", _SSE, [*map(_data, _gemini())])
-    elements = [json.dumps(chunk).encode() for chunk in _gemini()]
+def streams(texts: list[str] = TEXTS) -> Iterator[Stream]:
+    """One of each kind, that says these texts."""
+    yield Stream("chat completions", "chat.completions", "openai", _SSE, _chat(texts))
+    yield Stream("responses", "responses", "openai", _SSE, _responses(texts))
+    yield Stream("anthropic", "messages", "anthropic", _SSE, [*map(_named, _messages(texts))])
+    yield Stream(
+        "gemini, events", "generate_content", "gemini", _SSE, [*map(_data, _gemini(texts))]
+    )
+    elements = [json.dumps(chunk).encode() for chunk in _gemini(texts)]
     array = [b"[" + elements[0], *(b"\n,\r\n" + element for element in elements[1:]), b"\n]\n"]
     yield Stream("gemini, array", "generate_content", "gemini", "application/json", array)
-    yield Stream("cohere", "chat", "cohere", _SSE, _cohere())
-    yield Stream("ollama", "chat", "ollama", _LINES, _ollama())
-    yield Stream("bedrock converse", "converse", "bedrock", _AWS, _converse())
-    invoke = [*map(aws_events.wrapped, _messages())]
+    yield Stream("cohere", "chat", "cohere", _SSE, _cohere(texts))
+    yield Stream("ollama", "chat", "ollama", _LINES, _ollama(texts))
+    yield Stream("bedrock converse", "converse", "bedrock", _AWS, _converse(texts))
+    invoke = [*map(aws_events.wrapped, _messages(texts))]
     yield Stream("bedrock invoke", "invoke", "bedrock", _AWS, invoke)
 
 
