@@ -104,9 +104,14 @@ class Verdict:
         return self.attempts >= LEAST_GUESSED and abs(self.share) - self.margin > WITHIN
 
     def __str__(self) -> str:
+        if math.isinf(self.margin):
+            return "too few to tell"
         within = abs(self.share) + self.margin <= WITHIN
-        told = "within" if within else "off" if self.is_wrong else "cannot be told from within"
-        return f"{100 * self.share:+.2f} % ± {100 * self.margin:.2f} %: {told} {100 * WITHIN:g} %"
+        told = f"{'within' if within else 'off'} {100 * WITHIN:g} %"
+        if not (within or self.is_wrong):
+            few = self.attempts < LEAST_GUESSED
+            told = f"too few (of {LEAST_GUESSED}) to tell" if few else "chance can explain it"
+        return f"{100 * self.share:+.2f} % ± {100 * self.margin:.2f} %: {told}"
 
 
 @dataclass(slots=True)

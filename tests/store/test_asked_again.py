@@ -28,7 +28,7 @@ async def test_of_two_that_lock_each_other_out_both_are_done(postgres_server: st
 
         done = await asyncio.gather(database.run(work(1, 2)), database.run(work(2, 1)))
 
-        assert done == [1, 2]
+        assert list(done) == [1, 2]
         assert len(tries) == 3
         await database.close()
 
