@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from proxy.core.errors import ModelNotAllowed, ModelNotFound
+from proxy.core.errors import ModelNotAllowed, ModelNotFound, NotFound
+
+_COMMON = "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,31 @@ class Router:
         Raises ModelNotFound where there is no rule at all.
         """
         if model:
-            return self.plan(model, family)
+            plan = self.plan(model, family)
+            self._check_spoken(plan.targets, family)
+            return plan
         if not self._globs:
             raise ModelNotFound(
                 "This request names no model, so that nothing says which upstream it is for. "
                 'Add a rule like `{match: "*", upstream: openai}` under `models:`.'
             )
         last = next((r for r in reversed(self._globs) if self._fitting(r, family)), self._globs[-1])
-        return Plan("", (Target((self._fitting(last, family) or last.targets)[0].upstream, ""),))
+        targets = self._fitting(last, family) or last.targets
+        self._check_spoken(targets, family)
+        return Plan("", (Target(targets[0].upstream, ""),))
+
+    def _check_spoken(self, targets: tuple[Target, ...], family: str) -> None:
+        """What is not metered goes to no server that may read its path as something else.
+
+        OpenAI's own paths are the exception: everybody has some like them. Raises NotFound.
+        """
+        if family != _COMMON and not any(
+            family in self._speaks.get(t.upstream, ()) for t in targets
+        ):
+            raise NotFound(
+                f"No upstream here speaks {family}'s API, which this path belongs to. "
+                "Add one under `upstreams:`, or check the path: OpenAI's begin with /v1/."
+            )
 
     @staticmethod
     def direct(model: str, upstream: str) -> Plan:

@@ -175,7 +175,7 @@ DEFECTS = [
     (OpenAIChat, "inspect", 500, "refused"),
     (OpenAIChat, "patch", 500, "lost"),
     (OpenAIChat, "scanner", 500, "lost"),
-    (Meter, "measure", 200, "completed"),
+    (Meter, "_row", 200, "completed"),
 ]
 
 

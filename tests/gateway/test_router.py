@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.core.errors import ModelNotAllowed, ModelNotFound
+from proxy.core.errors import ModelNotAllowed, ModelNotFound, NotFound
 from proxy.gateway.router import Plan, Router, Rule, Target, check_allowed
 
 ROUTER = Router(
@@ -68,3 +68,13 @@ def test_a_call_goes_where_its_api_is_spoken() -> None:
     assert router.plan("both", "anthropic").targets == (Target("anthropic", "both"),)
     assert router.default("", "anthropic").targets == (Target("anthropic", ""),)
     assert router.plan("gpt-4o", "gemini").targets == (Target("openai", "gpt-4o"),)
+
+
+def test_what_is_not_metered_goes_to_no_server_of_another_api() -> None:
+    """It could read the path as one that costs something."""
+    router = Router([Rule("*", (Target("openai", ""),))], SPEAKS)
+
+    for model in ("", "gpt-4o"):
+        assert router.default(model).targets[0].upstream == "openai"
+        with pytest.raises(NotFound, match="speaks cohere's API"):
+            router.default(model, "cohere")
