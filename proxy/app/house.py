@@ -93,7 +93,10 @@ class House:
         )
         if self._workers is not None:
             self._run(self._workers.write_forever())
-        await self._opening.begin()
+        try:
+            await self._opening.begin()
+        except LedgerError as error:
+            raise LedgerError(f"{self.settings.database_shown}: {error}") from error
 
     def _steps(self) -> Sequence[Step]:
         """What needs the database. The ledger comes last: from there on calls are taken."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from proxy.core.errors import ModelNotAllowed, ModelNotFound, NotFound
 
 _COMMON = "openai"
+_SAME_SERVERS = {"vertex": "gemini"}  # a dialect of its own name is not asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,9 @@ class Router:
 
         OpenAI's own paths are the exception: everybody has some like them. Raises NotFound.
         """
-        if family != _COMMON and not any(
-            family in self._speaks.get(t.upstream, ()) for t in targets
+        spoken = frozenset((family, _SAME_SERVERS.get(family, family)))
+        if family != _COMMON and all(
+            spoken.isdisjoint(self._speaks.get(t.upstream, ())) for t in targets
         ):
             raise NotFound(
                 f"No upstream here speaks {family}'s API, which this path belongs to. "

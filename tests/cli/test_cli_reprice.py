@@ -97,7 +97,9 @@ def test_filters_narrow_it(priced: Cli) -> None:
 
 
 def test_what_is_left_alone_is_told(priced: Cli) -> None:
-    priced.fill([a_call(0, {"price_source": "provider"}), a_call(1, {"upstream": "gone"})])
+    """No contract says what this model costs: what its provider stated stays."""
+    stated = {"price_source": "provider", "model": "gpt-4o", "model_served": "gpt-4o"}
+    priced.fill([a_call(0, stated), a_call(1, {"upstream": "gone"})])
 
     done = priced("reprice", *WHEN)
 

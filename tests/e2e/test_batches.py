@@ -123,7 +123,8 @@ async def test_each_answer_is_metered_once_however_often_it_is_fetched(begin: Be
 
 
 async def test_an_answer_of_anthropics(begin: Begin) -> None:
-    async with begin() as run:
+    """From a server that speaks that API."""
+    async with begin(sim={"preset": "vllm"}) as run:
         headers = bearer(KEY) | {"anthropic-version": "2023-06-01"}
         answer = await run.client.get("/v1/messages/batches/b_1/results", headers=headers)
 
