@@ -151,6 +151,7 @@ class Answer:
             self.keep_alive = True
             status, self._read = usual
             if self._read.chunked:
+                self._message_over = False  # an interim answer's may have been
                 self._parser = HttpResponseParser(self)
                 self._parser.feed_data(_CHUNKS_FOLLOW)
             return status
