@@ -10,7 +10,7 @@ KIB = 1024
 
 async def test_a_head_has_to_come_in_its_time(start: Start) -> None:
     """A client that sends a line now and then is told so, and holds no connection."""
-    async with start(server={"head_timeout_s": SHORT}) as run:
+    async with start(server={"port": 0, "head_timeout_s": SHORT}) as run:
         for begun in (b"P", b"POST /v1/chat/completions HTTP/1.1\r\n", message()[:-2]):
             async with wired(run.url) as wire:
                 await wire.send(begun)
@@ -24,7 +24,7 @@ async def test_a_head_has_to_come_in_its_time(start: Start) -> None:
 
 async def test_a_body_has_to_go_on_coming(start: Start) -> None:
     """One that stops is refused, with a row; nothing is forwarded or held. Known heads are no way around."""
-    async with start(server={"body_timeout_s": SHORT}) as run:
+    async with start(server={"port": 0, "body_timeout_s": SHORT}) as run:
         for known in (False, True):
             async with wired(run.url) as wire:
                 if known:
@@ -46,7 +46,7 @@ async def test_a_body_has_to_go_on_coming(start: Start) -> None:
 
 async def test_a_body_that_nobody_waits_for_has_its_time_too(start: Start) -> None:
     """A client that was answered before its body was there can't hold the connection with the rest."""
-    async with start(server={"body_timeout_s": SHORT}) as run, wired(run.url) as wire:
+    async with start(server={"port": 0, "body_timeout_s": SHORT}) as run, wired(run.url) as wire:
         length = ("content-length", str(40 * KIB * KIB))
         await wire.send(message(headers=[*WITH_KEY, length]) + b"x" * KIB)
 
@@ -56,7 +56,7 @@ async def test_a_body_that_nobody_waits_for_has_its_time_too(start: Start) -> No
 
 async def test_a_connection_that_is_not_used_is_closed(start: Start) -> None:
     """After its last answer as before its first request."""
-    async with start(server={"keep_alive_s": SHORT, "head_timeout_s": SHORT}) as run:
+    async with start(server={"port": 0, "keep_alive_s": SHORT, "head_timeout_s": SHORT}) as run:
         async with wired(run.url) as wire:
             assert await wire.closed()
         async with wired(run.url) as wire:

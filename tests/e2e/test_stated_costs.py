@@ -233,4 +233,4 @@ async def test_what_provisioned_capacity_could_not_take_is_billed_by_the_token(
     row, flags = await charged_at(tmp_path, migrated, ["provisioned_throughput", "us"], spilled)
 
     assert row["cost_usd"] == "0.00385"
-    assert flags == ["variant=us"]
+    assert flags == ["variant=us", "spilled_over"]
