@@ -69,7 +69,7 @@ async def test_a_connection_that_is_not_used_is_closed(start: Start) -> None:
 async def test_an_answer_takes_as_long_as_it_takes(start: Start) -> None:
     """Who waits for an answer keeps nobody waiting."""
     short = {"keep_alive_s": SHORT, "head_timeout_s": SHORT, "body_timeout_s": SHORT}
-    async with start(server=short) as run, wired(run.url) as wire:
+    async with start(server={"port": 0, **short}) as run, wired(run.url) as wire:
         slow = GOOD.replace(b"Hello", b"[[sim: first_byte_ms=300]]")
         await wire.send(message(headers=WITH_KEY, body=slow))
 
