@@ -70,6 +70,7 @@ def chromium() -> Iterator[Browser]:
 def open_page(chromium: Browser, site: Served, **options: object) -> Iterator[Page]:
     """A new browser window; fails where a page says an error, or asks another host for anything."""
     said: list[str] = []
+    options["reduced_motion"] = "reduce"  # a colour half-way between two themes is nobody's fault
     context = chromium.new_context(base_url=site.url, **options)  # type: ignore[arg-type] # playwright has no name for them
     context.set_default_timeout(15_000)
     page = context.new_page()
