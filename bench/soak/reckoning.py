@@ -255,14 +255,15 @@ def _add_alone(result: Reckoning, attempt: Attempt) -> None:
     difference.off_nano.append(attempt.cost_nano)
 
 
-def _source(attempt: Attempt) -> str:
+def source_of(attempt: Attempt) -> str:
+    """Where its usage came from, in the words of the table."""
     if attempt.usage_source == "estimated" and attempt.error != "lost":
         return UNSEEN
     return attempt.usage_source
 
 
 def _add(result: Reckoning, attempt: Attempt, line: Line) -> None:
-    difference = result.differences[_source(attempt)]
+    difference = result.differences[source_of(attempt)]
     difference.attempts += 1
     difference.ledger_nano += attempt.cost_nano
     difference.invoice_nano += line.cost_nano

@@ -1,12 +1,14 @@
 """The one table that a run ends with."""
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from bench.soak.plan import Fault
-from bench.soak.reckoning import UNSEEN, Difference
+from bench.soak.reckoning import GUESSED, UNSEEN, Difference, source_of
 from bench.soak.soak import Outcome
 
+_KINDS_SHOWN = 4
 _SHOWN = 5  # examples of each thing that went wrong
 _SOURCES = ("provider", "counted", UNSEEN, "estimated", "none")
 _NAMES = {
@@ -55,6 +57,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     yield "ledger - invoice, nano-dollars", "", "attempts; of the invoice; p5/p50/p95 of one"
     for source in _SOURCES:
         yield from _difference(_NAMES[source], found.differences.get(source, Difference()))
+    yield from _off_most(outcome)
     verdict = found.verdict()
     yield "  counted and estimated", "", f"{verdict.attempts:,}; {verdict}"
     yield from _difference("all", _sum(found.differences.values()))
@@ -62,6 +65,21 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     yield "holds left", f"{outcome.holds_left:,}", f"quiet after {outcome.quiet_after_s:.1f} s"
     yield "totals unlike the sum of their rows", f"{len(outcome.books):,}", ""
     yield "slowest call, s", f"{tally.slowest_s:.1f}", _refusal(outcome)
+
+
+def _off_most(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
+    """The kinds of calls that move the sum of the guesses most."""
+    kinds: dict[tuple[str, str], Difference] = defaultdict(Difference)
+    for attempt, line in outcome.reckoning.pairs:
+        source = source_of(attempt)
+        if source in GUESSED:
+            kind = kinds[outcome.tally.kinds.get(attempt.tag, "?"), source]
+            kind.attempts += 1
+            kind.ledger_nano += attempt.cost_nano
+            kind.invoice_nano += line.cost_nano
+    ordered = sorted(kinds.items(), key=lambda item: -abs(item[1].nano))
+    for (kind_name, source), found in ordered[:_KINDS_SHOWN]:
+        yield from _difference(f"  of it: {kind_name} ({source})", found)
 
 
 def _refusal(outcome: Outcome) -> str:

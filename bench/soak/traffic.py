@@ -49,6 +49,7 @@ KINDS = (
     Kind("json", 40),
     Kind("stream", 40, stream=True),
     Kind("stream, usage asked", 16, stream=True, body=(("stream_options", {"include_usage": True}),)),
+    Kind("stream at a pace", 8, "event_ms=4", stream=True),
     Kind("two choices", 2, body=(("n", 2),)),
     Kind("tools", 2, "tool_calls=1", stream=True, body=(("tools", [_TOOL]),)),
     Kind("reasoning", 2, "reasoning_tokens=30", body=(("model", "gpt-5-mini"),)),
@@ -56,12 +57,12 @@ KINDS = (
     Kind("two upstreams", 4, body=(("model", "fast"),)),
     Kind("passed through", 1, path="/models"),
     # The client leaves...
-    Kind("leaves before a stream", 4, "first_byte_ms=300", stream=True, leaves="before"),
+    Kind("leaves before a stream", 4, "first_byte_ms=300, event_ms=3", stream=True, leaves="before"),
     Kind("leaves before an answer", 3, "first_byte_ms=300", leaves="before"),
     Kind("leaves within a stream", 5, "event_ms=8, output_tokens=80", stream=True, leaves="within"),
     Kind("leaves a drained stream", 3, "event_ms=8", True, "within", body=(("model", "drained"),)),
     Kind("leaves at once", 3, leaves="at_once"),
-    Kind("leaves at once, stream", 3, stream=True, leaves="at_once"),
+    Kind("leaves at once, stream", 3, "event_ms=3", stream=True, leaves="at_once"),
     Kind("leaves within the request", 2, leaves="half"),
     # The provider fails...
     Kind("dies before the answer", 3, "die_before_answer", expects=_FAILS),
@@ -96,6 +97,7 @@ class Tally:
     answers: Counter[str] = field(default_factory=Counter)  # by status, or what else came
     unexpected: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    kinds: dict[str, str] = field(default_factory=dict)  # by tag
 
 
 class Client:
@@ -144,6 +146,7 @@ class Client:
         body = self._body(kind, tag)
         by_sdk = not kind.leaves and kind.path != "/models" and dice.choice((True, False))
         self._tally.calls[kind.name] += 1
+        self._tally.kinds[tag] = kind.name
         down, disturbed, began = replica.is_down, replica.disturbed, time.monotonic()
         try:
             async with asyncio.timeout(_PATIENCE_S):

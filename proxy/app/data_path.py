@@ -106,6 +106,7 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
         headers=[(k.lower().encode(), v.encode()) for k, v in wanted.headers.items()],
         quirks=Quirks(include_usage, wanted.cap_parameter or preset.cap_parameter or None),
         drain=preset.drain if leave is None else leave == "drain",
+        bills_whole=preset.drain,
         drain_s=wanted.drain_s,
         max_draining=wanted.max_draining,
     )

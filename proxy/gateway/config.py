@@ -31,6 +31,7 @@ class Upstream:
     headers: Headers = field(default_factory=list)  # configured extras
     quirks: Quirks = field(default_factory=Quirks)
     drain: bool = True  # a client that leaves a stream: read it to its end (else abort and count)
+    bills_whole: bool = False  # what a stream would have come to, even if we left it
     drain_s: float = 120.0
     max_draining: int = 256
 

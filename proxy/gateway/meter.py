@@ -128,7 +128,7 @@ class Meter:
         output = scanner.count_output()
         if scanner.scan.error and scanner.scan.finished and not output:
             return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
-        if not call.facts.stream and not _seen_whole(attempt, scanner.scan):
+        if _billed_whole(call, attempt, error) and not _seen_whole(attempt, scanner.scan):
             return self._likely(call, tokens, output), UsageSource.ESTIMATED
         return Usage(input=tokens, output=output), UsageSource.COUNTED
 
@@ -138,7 +138,8 @@ class Meter:
         if not facts.makes_text:
             return Usage(input=tokens, output=seen) + facts.beside
         team = call.principal.key.team.name
-        output = self.experience.output(team, facts.model, call.cap.tokens) * facts.choices
+        cap = call.cap.tokens
+        output = self.experience.output(team, facts.model, cap, stream=facts.stream) * facts.choices
         return Usage(input=tokens, output=max(output, seen)) + facts.beside
 
     async def _complete(self, call: ActiveCall, scanner: Scanner, usage: Usage) -> Usage:
@@ -158,6 +159,11 @@ class Meter:
 
 def _answered(attempt: Attempt) -> bool:
     return attempt.status is not None and attempt.status < _FIRST_ERROR
+
+
+def _billed_whole(call: ActiveCall, attempt: Attempt, error: str) -> bool:
+    """Whether the provider bills what we did not wait for."""
+    return not call.facts.stream or (attempt.upstream.bills_whole and error in _GIVEN_UP)
 
 
 def _seen_whole(attempt: Attempt, scan: Scan) -> bool:

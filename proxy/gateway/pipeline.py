@@ -16,7 +16,6 @@ from proxy.core import estimate
 from proxy.core.call import (
     AttemptRecord,
     CallFinished,
-    CallRecord,
     Outcome,
     Principal,
     totals,
@@ -28,7 +27,6 @@ from proxy.core.errors import (
 )
 from proxy.core.limits import check_input_cap, check_over_cap, output_cap
 from proxy.core.reservation import Settlement
-from proxy.core.usage import UsageSource
 from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
@@ -68,9 +66,9 @@ class Pipeline:
     def __init__(self, ports: Ports, config: GatewayConfig) -> None:
         self.config = config  # replaced whole on a reload; a call keeps the one it started with
         self.ports = ports
-        self._experience = Experience()
-        self._reservations = Reservations(ports.ledger, ports.tokenizer, self._experience)
-        self.meter = Meter(ports.tokenizer, self._experience)
+        experience = Experience()
+        self._reservations = Reservations(ports.ledger, ports.tokenizer, experience)
+        self.meter = Meter(ports.tokenizer, experience)
         self._forwarder = Forwarder(ports.ledger, self.meter)
         self._following = Following(ports.tokenizer, self._settle_attempt)
         self._batches = BatchResults(ports.ledger, self.meter, self.settle, self._in_a_task)
@@ -238,7 +236,9 @@ class Pipeline:
         if call.metered and not call.facts.stream:
             return
         if not self._may_drain(call):
-            call.interrupt()
+            # What has come of the answer by now is taken first: two turns of the loop are enough.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, call.interrupt)
 
     def _may_drain(self, call: ActiveCall) -> bool:
         """Whether the rest of a stream is read for its usage; from now on, only so long."""
@@ -318,27 +318,13 @@ class Pipeline:
 
     def _end(self, call: ActiveCall) -> tuple[Settlement, CallFinished]:
         record = call.record()
-        self._learn(call, record)
+        self._reservations.learn(call, record)
         sums, hold = totals(record), call.hold
         traceparent = call.inbound.text(b"traceparent")
         return (
             Settlement(record, call.principal, hold, call.facts.model, sums),
             CallFinished(record, hold.warnings if hold else (), traceparent, sums),
         )
-
-    def _learn(self, call: ActiveCall, record: CallRecord) -> None:
-        attempts, facts, body = record.attempts, call.facts, call.body
-        if not attempts or not isinstance(body, bytes):
-            return
-        last = attempts[-1]
-        if last.usage_source is UsageSource.PROVIDER and record.outcome is Outcome.COMPLETED:
-            self._experience.learn(
-                call.principal.key.team.name,
-                facts.model,
-                body_bytes=len(body),
-                tokens_in=last.usage.input_tokens,
-                tokens_out=last.usage.output_tokens // max(facts.choices, 1),
-            )
 
     async def _last_attempt(self, call: ActiveCall, relay: Answered | None) -> AttemptRecord:
         assert call.attempt is not None  # noqa: S101 - asked by the caller

@@ -5,6 +5,8 @@ reader slows the upstream down. A metered answer that is not streamed is short a
 is read first, so that its cost can be said in its headers.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
@@ -74,9 +76,20 @@ class Relay:
                 raise
             # What the scanner held back, the client would have had without us.
             self._exchange.write(self.scanner.finish())
+        except asyncio.CancelledError:
+            await self._count_what_came()
+            raise
         finally:
             if not self.response.over:
                 await self.response.aclose()
+
+    async def _count_what_came(self) -> None:
+        """Before the upstream is left: what has come is billed, whether anybody took it or not."""
+        with contextlib.suppress(UpstreamFailed):
+            while self.response.ready and not self.scanner.cut:
+                if not (data := await self.response.read()):
+                    break
+                self.scanner.feed(data)
 
     def measured_now(self) -> AttemptRecord | None:
         """The attempt's row, where nothing has to be counted for it."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from proxy.core import estimate
 from proxy.core.budgets import Refused
-from proxy.core.call import AttemptRecord, CapSource
+from proxy.core.call import AttemptRecord, CallRecord, CapSource
 from proxy.core.errors import (
     BudgetExceeded,
     CallNotBounded,
@@ -60,21 +60,42 @@ class Reservations:
         return answer
 
     def _likely_nano(self, call: ActiveCall, bound: "_Bound") -> int:
-        """What it will likely cost: the charge of a call whose end nobody saw.
+        """What it will likely have cost if this process dies under it.
 
-        The provider stops a stream when it loses us: half of it was made by then, on average. What
-        is not streamed it makes, and bills, to the end.
+        A provider stops a stream when it loses us, unless it is one that bills the whole all the same.
+        What is not streamed it makes, and bills, to the end.
         """
-        if not bound.rates:
+        if not bound.rates or bound.plain is None:
             return 0
-        team, model = call.principal.key.team.name, call.facts.model
-        output = self.experience.output(team, model, call.cap.tokens) * bound.choices
-        if not bound.makes_text:
+        team, facts = call.principal.key.team.name, call.facts
+        model, stream, cap = facts.model, facts.stream, call.cap.tokens
+        known = self.experience
+        if not facts.makes_text:
             output = 0
-        elif call.facts.stream:
-            output -= output // 2
-        tokens = self.experience.input(team, model, bound.body_bytes)
-        return bound.rates[0].likely_nano(tokens, output, bound.beside)
+        elif stream and call.config.upstreams[call.plan.targets[0].upstream].bills_whole:
+            output = known.output(team, model, cap, stream=stream)
+        else:
+            output = known.under_way(team, model, cap, stream=stream)
+        tokens = known.input(team, model, bound.body_bytes, stream=stream)
+        nano = bound.plain.likely_nano(tokens, output * bound.choices, bound.beside)
+        return round(nano * known.paid(team, model, stream=stream))
+
+    def learn(self, call: ActiveCall, record: CallRecord) -> None:
+        """Remember what a call came to, for those whose end nobody sees."""
+        last, facts = record.last, call.facts
+        if last is None or not call.metered or not isinstance(call.body, bytes):
+            return
+        upstream = call.config.upstreams[last.upstream]
+        query = price_query(upstream, last.model, facts)
+        plain = call.config.prices.rates(query, call.started_at_us)
+        usage = last.usage
+        self.experience.learn(
+            record,
+            facts.choices,
+            input_bytes(call),
+            makes_text=facts.makes_text,
+            plain_nano=plain.likely_nano(usage.input_tokens, usage.output_tokens) if plain else 0,
+        )
 
     async def _exempt(self, call: ActiveCall) -> Hold:
         answer = await self.ledger.reserve(
@@ -150,6 +171,7 @@ class _Bound(Struct, frozen=True):
     input_tokens: int
     model: str
     choices: int
+    plain: Rates | None = None  # of the first upstream, if it serves the call as it was asked to
     body_bytes: int = 0
     makes_text: bool = True
     streamed: bool = False
@@ -200,25 +222,33 @@ def next_attempt(call: ActiveCall) -> AttemptRecord:
 def _bound(call: ActiveCall) -> _Bound:
     facts, config = call.facts, call.config
     rates = []
+    plain = None
     for target in call.plan.targets:
         query = price_query(config.upstreams[target.upstream], target.model, facts)
+        plain = plain or config.prices.rates(query, call.started_at_us)
         found = config.prices.bound(query, call.started_at_us)
         if found is None:
             return _Bound((), 0, facts.model, facts.choices)
         rates.append(found)
-    body_bytes = facts.text_bytes
-    if body_bytes is None:
-        body_bytes = len(call.body) if isinstance(call.body, bytes) else 0
+    body_bytes = input_bytes(call)
     return _Bound(
         rates=tuple(rates),
         input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools) + facts.more_input,
         model=facts.model,
         choices=facts.choices,
+        plain=plain,
         body_bytes=body_bytes,
         makes_text=facts.makes_text,
         streamed=facts.stream,
         beside=facts.beside,
     )
+
+
+def input_bytes(call: ActiveCall) -> int:
+    """The bytes of a body that can become input tokens."""
+    if call.facts.text_bytes is not None:
+        return call.facts.text_bytes
+    return len(call.body) if isinstance(call.body, bytes) else 0
 
 
 def price_query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:

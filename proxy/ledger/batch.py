@@ -223,8 +223,9 @@ class Batch:
         if hold is None:
             return  # another process was faster, or its own came back
         self.writes.lost.append(call_id)
-        charge = charge_of(self._policy, hold.amount_nano, hold.estimate_nano)
-        record = lost(decode(hold.record), charge)
+        record = decode(hold.record)
+        charge = charge_of(self._policy, hold.amount_nano, hold.estimate_nano, record)
+        record = lost(record, charge)
         cover = _cover_of(record, hold.model, self._covers)
         self._write(record, hold.model, cover, hold.amount_nano, provisional=True)
 

@@ -18,15 +18,23 @@ class LostPolicy(StrEnum):
     RELEASE = "release"
 
 
-def charge_of(policy: LostPolicy, amount_nano: int, estimate_nano: int) -> int:
-    """The charge of a lost call, never more than was held for it."""
+def charge_of(policy: LostPolicy, amount_nano: int, estimate_nano: int, record: CallRecord) -> int:
+    """The charge of a lost call, never more than was held for it.
+
+    The estimate is of one attempt, the one under way; what earlier ones cost is known.
+    """
     match policy:
         case LostPolicy.CHARGE_ESTIMATE:
-            return min(estimate_nano, amount_nano)
+            return min(known_nano(record) + estimate_nano, amount_nano)
         case LostPolicy.CHARGE_HOLD:
             return amount_nano
         case LostPolicy.RELEASE:
             return 0
+
+
+def known_nano(record: CallRecord) -> int:
+    """What the attempts came to that were over when the call was lost."""
+    return sum(a.cost_nano for a in record.attempts[:-1])
 
 
 def lost(record: CallRecord, charge_nano: int) -> CallRecord:
@@ -38,10 +46,9 @@ def lost(record: CallRecord, charge_nano: int) -> CallRecord:
     attempts = record.attempts or (
         AttemptRecord(1, "", record.model_requested, record.started_at_us, 0),
     )
-    known = sum(a.cost_nano for a in attempts[:-1])
     last = replace(
         attempts[-1],
-        cost_nano=max(charge_nano - known, 0),
+        cost_nano=max(charge_nano - known_nano(record), 0),
         usage_source=UsageSource.ESTIMATED,
         error=ERROR,
     )

@@ -7,7 +7,7 @@ close to what real vocabularies do with plain prose, and never gives more tokens
 import re
 
 _TOKEN = re.compile(
-    r"[^\r\n\w]?[^\W\d_]{1,12}"  # a word, with the one character before it
+    r"(?:[^\r\n\w]|_)?[^\W\d_]{1,12}"  # a word, with the one character before it
     r"|\d{1,3}"
     r"| ?[^\w\s]{1,3}"
     r"|_"

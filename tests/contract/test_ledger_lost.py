@@ -158,6 +158,23 @@ async def test_a_further_attempt_is_in_the_row_of_a_lost_call(home: Home) -> Non
     assert await other.verify() == []
 
 
+async def test_what_earlier_attempts_cost_is_charged_beside_the_estimate(home: Home) -> None:
+    """The estimate is of the attempt that was under way; never more than the call held."""
+    process, other = await home.open(), await home.open()
+    timed_out = attempt(1, status=None, error="timeout", cost_nano=30)
+    charged = []
+    for amount in (500, 60):
+        asked = request(amount, estimate_nano=50)
+        hold = await process.reserve(asked)
+        await process.attempt(hold, replace(asked.record, attempts=(timed_out, pending(2))))
+        await other.sweep(_far_future(home))
+        swept = await other.call(asked.record.id)
+        charged.append([a.cost_nano for a in swept.attempts])
+
+    assert charged == [[30, 50], [30, 30]]
+    assert await other.verify() == []
+
+
 async def test_several_processes_sweep_a_hold_once(home: Home) -> None:
     """Whoever comes second finds nothing."""
     dead = await home.open()

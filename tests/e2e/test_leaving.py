@@ -140,6 +140,29 @@ async def test_a_stream_is_left_where_that_ends_the_bill(start: Start, when: str
     assert attempt["error"] == "client_left"
 
 
+async def test_what_a_provider_bills_whole_is_charged_whole_though_it_is_left(start: Start) -> None:
+    """Groq's does not stop when it loses us: the rest is what such an answer usually has, as an estimate."""
+    model = f"{STREAM}+bill-on-leave-full"
+    async with start(sim={"preset": "groq", "on_client_leave": "abort"}) as run:
+        usual = await calling(run, model=model, stream=True)
+        await usual.read_until(b"data: [DONE]")
+        await usual.leave()
+        await eventually(run.invoice)
+        client = await calling(run, model=model, stream=True)
+        await client.read_until(b"\n\n", 10)
+        await client.leave()
+
+        async def both() -> list[Row]:
+            lines = await run.invoice()
+            return lines if len(lines) == 2 else []
+
+        _, line = await eventually(both)
+        await run.settled_cleanly()
+        row = next(row for row in await run.calls() if row["outcome"] == "client_left")
+    assert (line["outcome"], line["completion_tokens"]) == ("client_left", 30)
+    assert (row["usage_source"], row["output_tokens"]) == ("estimated", 30)
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("policy", ["drain", "abort"])
 async def test_what_is_not_streamed_is_always_finished(start: Start, policy: str, how: str) -> None:

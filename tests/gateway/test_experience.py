@@ -1,56 +1,186 @@
-"""What calls usually come to, learned from those whose usage the provider reported."""
+"""What calls usually come to, learned from those that were seen."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.call import AttemptRecord, CallRecord, Outcome
+from proxy.core.usage import Usage, UsageSource
 from proxy.gateway.experience import Experience
 
+BODY_BYTES = 1_000
+SECOND_US = 1_000_000
 
-def learned(*outputs: int, team: str = "search") -> Experience:
+
+def record(
+    tokens: int,
+    *,
+    team: str = "search",
+    model: str = "gpt-5",
+    stream: bool = False,
+    seconds: float = 1.0,
+    first_byte_s: float | None = 0.0,
+    source: UsageSource = UsageSource.PROVIDER,
+    outcome: Outcome = Outcome.COMPLETED,
+    cost_nano: int = 0,
+) -> CallRecord:
+    attempt = AttemptRecord(
+        1,
+        "openai",
+        model,
+        0,
+        round(seconds * SECOND_US),
+        None if first_byte_s is None else round(first_byte_s * SECOND_US),
+        200,
+        usage=Usage(input=200, output=tokens),
+        usage_source=source,
+        cost_nano=cost_nano,
+    )
+    who = (team, "", "", "", "", "", "", ())
+    return CallRecord(
+        "fb-1", 0, *who, "chat.completions", model, stream, 200, outcome, attempts=(attempt,)
+    )
+
+
+def learned(*records: CallRecord) -> Experience:
     found = Experience()
-    for tokens in outputs:
-        found.learn(team, "gpt-5", body_bytes=1_000, tokens_in=200, tokens_out=tokens)
+    for one in records:
+        found.learn(one, 1, BODY_BYTES)
     return found
+
+
+def output(found: Experience, model: str = "gpt-5", cap: int | None = None) -> int:
+    return found.output("search", model, cap, stream=False)
+
+
+def under_way(found: Experience, *, stream: bool, cap: int | None = None) -> int:
+    return found.under_way("search", "gpt-5", cap, stream=stream)
 
 
 def test_without_experience_the_table_is_asked() -> None:
     found = Experience()
 
-    assert (found.output("search", "gpt-5", None), found.output("search", "gpt-5", 90)) == (512, 90)
-    assert found.input("search", "gpt-5", 4_000) == 1_000
+    assert (output(found), output(found, cap=90)) == (512, 90)
+    assert (under_way(found, stream=False), under_way(found, stream=True)) == (512, 256)
+    assert found.input("search", "gpt-5", 4_000, stream=False) == 1_000
+    assert found.paid("search", "gpt-5", stream=False) == 1.0
 
 
 def test_the_mean_of_what_the_team_had_from_the_model() -> None:
-    found = learned(10, 20, 60)
+    found = learned(record(10), record(20), record(60))
 
-    assert found.output("search", "gpt-5", None) == 30
-    assert found.input("search", "gpt-5", 4_000) == 797  # 204 of 1,024 a byte
-
-
-def test_no_more_than_the_cap() -> None:
-    assert learned(500).output("search", "gpt-5", 40) == 40
+    assert output(found) == 30
+    assert found.input("search", "gpt-5", 4_000, stream=False) == 800
 
 
-def test_another_team_is_judged_by_the_model() -> None:
-    found = learned(30, team="ads")
+def test_no_more_than_the_cap_and_the_body() -> None:
+    found = learned(record(500))
 
-    assert found.output("search", "gpt-5", None) == 30
-    assert found.output("search", "gpt-4o", None) == 512
+    assert (output(found, cap=40), under_way(found, stream=False, cap=40)) == (40, 40)
+    assert found.input("search", "gpt-5", 0, stream=False) == 0
+
+
+def test_a_team_of_which_nothing_is_known_is_judged_by_the_others() -> None:
+    found = learned(*[record(30, team="ads")] * 3, record(90, team="ads", model="gpt-4o"))
+
+    # 30 of the model, three times, and the one more that all have beside: 45 on average.
+    assert output(found) == 34
+    assert output(found, "o3") == 45
+
+
+def test_a_team_of_which_little_is_known_is_judged_by_the_others_as_well() -> None:
+    found = learned(*[record(100, team="ads")] * 100, record(10))
+
+    assert output(found) == 89  # eight times what all have beside: 99.1, and once 10
+
+
+def test_streams_are_not_judged_by_what_was_not_streamed() -> None:
+    found = learned(record(30), record(70, stream=True))
+
+    assert output(found) == 30
+    assert found.output("search", "gpt-5", None, stream=True) == 70
+
+
+def test_what_did_not_end_well_says_nothing_of_whole_answers() -> None:
+    found = learned(
+        record(40, stream=True),
+        record(4, stream=True, outcome=Outcome.CLIENT_LEFT, source=UsageSource.COUNTED),
+        record(0, stream=True, outcome=Outcome.UPSTREAM_FAILED, source=UsageSource.NONE),
+    )
+
+    assert found.output("search", "gpt-5", None, stream=True) == 40
+
+
+def test_a_long_answer_is_caught_under_way_more_often() -> None:
+    """Not streamed: billed whole. Nine of ten moments fall into the long one."""
+    found = learned(record(10, seconds=1), record(90, seconds=9))
+
+    assert under_way(found, stream=False) == 82
+
+
+def test_a_stream_is_made_half_by_the_middle_of_it() -> None:
+    """Nothing before its first byte, then evenly: four seconds of eight, with 40 of 80 on average."""
+    found = learned(record(80, stream=True, seconds=8, first_byte_s=4))
+
+    assert under_way(found, stream=True) == 20
+
+
+def test_a_stream_that_never_began_counts_with_the_time_that_was_waited_for_it() -> None:
+    left = {"outcome": Outcome.UPSTREAM_FAILED, "source": UsageSource.COUNTED}
+    found = learned(
+        record(80, stream=True, seconds=1),
+        record(0, stream=True, seconds=9, first_byte_s=None, **left),  # type: ignore[arg-type]
+    )
+
+    assert under_way(found, stream=True) == 4
+
+
+def test_an_estimate_teaches_nothing() -> None:
+    found = learned(record(10), record(1_000, source=UsageSource.ESTIMATED))
+
+    assert (output(found), under_way(found, stream=False)) == (10, 10)
+
+
+def test_what_is_paid_of_the_plain_price() -> None:
+    """A team whose prompts are mostly cached, or that is served in another tier."""
+    found = Experience()
+    for cost_nano in (400, 600):
+        found.learn(record(10, cost_nano=cost_nano), 1, BODY_BYTES, plain_nano=1_000)
+
+    assert found.paid("search", "gpt-5", stream=False) == pytest.approx(0.5)
+
+
+def test_an_answer_of_several_choices_is_shared_among_them() -> None:
+    found = Experience()
+    found.learn(record(90), 3, BODY_BYTES)
+
+    assert (output(found), under_way(found, stream=False)) == (30, 30)
+
+
+def test_what_makes_no_text_says_nothing_of_text() -> None:
+    found = Experience()
+    found.learn(record(0, model="text-embedding-3-small"), 1, BODY_BYTES, makes_text=False)
+
+    assert output(found) == 512
+    assert found.input("search", "text-embedding-3-small", 4_000, stream=False) == 800
 
 
 def test_what_is_long_ago_is_forgotten() -> None:
-    assert 95 <= learned(*[1_000] * 200, *[100] * 600).output("search", "gpt-5", None) <= 105
+    found = learned(*[record(1_000)] * 600, *[record(100)] * 3_000)
+
+    assert 100 <= output(found) <= 105
 
 
 def test_it_is_bounded() -> None:
-    found = Experience()
-    for number in range(10_000):
-        found.learn("search", f"model-{number}", body_bytes=10, tokens_in=2, tokens_out=7)
+    found = learned(*(record(7, model=f"model-{number}") for number in range(5_000)))
 
     assert len(found._means) <= 4_096
-    assert found.output("search", "model-9999", None) == 7
+    assert output(found, "model-4999") == 7
+    assert output(found, "model-0") == 7  # as all of them
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=100))
 def test_a_mean_lies_between_the_least_and_the_most(outputs: list[int]) -> None:
-    assert min(outputs) - 1 <= learned(*outputs).output("search", "gpt-5", None) <= max(outputs)
+    found = output(learned(*(record(tokens) for tokens in outputs)))
+
+    assert min(outputs) - 1 <= found <= max(outputs) + 1

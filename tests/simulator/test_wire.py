@@ -44,9 +44,9 @@ async def test_a_whole_answer(provider: Provider) -> None:
             }
         ],
         "usage": {
-            "prompt_tokens": 19,
+            "prompt_tokens": 18,
             "completion_tokens": 2,
-            "total_tokens": 21,
+            "total_tokens": 20,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": 0,
@@ -94,7 +94,7 @@ async def test_usage_that_was_asked_for(provider: Provider) -> None:
     assert all(chunk.endswith('],"usage":null}') for chunk in chunks)
     stripped = "".join(f"{c}\n\n" for c in [*chunks, done]).replace(',"usage":null', "")
     assert without.text == stripped
-    assert f'data: {HEAD}],"usage":{{"prompt_tokens":19,' in usage
+    assert f'data: {HEAD}],"usage":{{"prompt_tokens":18,' in usage
 
 
 async def test_padding_stands_last(provider: Provider) -> None:
