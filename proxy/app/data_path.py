@@ -1,12 +1,13 @@
 """From settings to the data path's own configuration, with a client for each upstream."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from proxy.core.errors import ConfigurationError
 from proxy.core.pricing import PriceBook
-from proxy.gateway.config import Defaults, GatewayConfig, Limits, Upstream, speaks
+from proxy.gateway.config import BatchPolicy, Defaults, GatewayConfig, Limits, Upstream, speaks
 from proxy.gateway.credentials import BEARER, HEADERS, credential
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.presets import Preset, preset_for, price_variants
@@ -52,8 +53,18 @@ def gateway_config(
             hold_wait_s=settings.ledger.hold_wait_s,
         ),
         propagate=settings.tracing.propagate,
+        batches=BatchPolicy(
+            settings.batches.poll, settings.batches.poll_s, settings.batches.slack_s
+        ),
+        shared=_shared([upstream for _, upstream in upstreams.values()]),
     )
     return config, upstreams
+
+
+def _shared(upstreams: list[Upstream]) -> frozenset[str]:
+    """The APIs that several upstreams speak: what a client has made may be at any of them."""
+    spoken = Counter(family for upstream in upstreams for family in speaks(upstream))
+    return frozenset(family for family, count in spoken.items() if count > 1)
 
 
 def _explained(name: str, wanted: UpstreamSettings) -> Upstream:

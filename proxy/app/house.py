@@ -38,6 +38,7 @@ from proxy.store.audits import Audits
 from proxy.store.engine import Database, DatabaseAway
 from proxy.store.keys import KeyStore, now_us
 from proxy.store.latency import Latencies
+from proxy.store.objects import ObjectStore
 from proxy.store.price_data import PriceData
 from proxy.store.price_rules import rules_from
 from proxy.store.pricebook import LayeredPriceBook
@@ -64,6 +65,7 @@ class House:
         self.keys = KeyStore(
             self.database, settings.core_teams(), settings.accept_provider_keys, synced=False
         )
+        self.objects = ObjectStore(self.database)
         self._price_data = PriceData.load()
         self.tokenizer = Vocabulary()
         self._tracing: Tracing | None = None
@@ -76,7 +78,14 @@ class House:
         """
         asyncio.get_running_loop().set_exception_handler(log_unhandled)
         config, self._made_from = gateway_config(self.settings, self._prices(self.settings), {})
-        ports = Ports(self.ledger, self.keys, self.tokenizer, self._observe, self.metrics.refused)
+        ports = Ports(
+            self.ledger,
+            self.objects,
+            self.keys,
+            self.tokenizer,
+            self._observe,
+            self.metrics.refused,
+        )
         self.pipeline = Pipeline(ports, config)
         self._tracing = open_tracing(self.settings.tracing, self._place)
         self.routes = Routes(
@@ -119,6 +128,7 @@ class House:
     async def _keep_up(self) -> None:
         self._run(self._refresh_keys())
         self._run(self._alerting().forever())
+        self._run(self.pipeline.polling.forever())
 
     async def abandon(self) -> None:
         """Close what a start that failed has opened: a thread that waits would keep the process."""
@@ -149,6 +159,7 @@ class House:
         for _, upstream in self._made_from.values():
             await upstream.client.aclose()
         await self.ledger.stop()
+        await self.objects.close()
         self.tokenizer.close()
         await self.database.close()
         if self._tracing is not None:

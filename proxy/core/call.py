@@ -131,6 +131,12 @@ class CallRecord(Struct, frozen=True, array_like=True):
     adjusted_nano: int = 0  # what adjusting entries added since; never part of what was charged
 
     @property
+    def principal(self) -> Principal:
+        """Who called, as far as budgets ask."""
+        key = Key(self.key_id, self.key, Team(self.team, self.organisation))
+        return Principal(key, self.user, self.workflow, self.run, self.tags)
+
+    @property
     def last(self) -> AttemptRecord | None:
         """The attempt whose answer the client got."""
         return self.attempts[-1] if self.attempts else None

@@ -44,6 +44,7 @@ class Charge(Struct, frozen=True):
 TIER_FLAG = "tier="
 VARIANT_FLAG = "variant="
 # The variant of capacity that was paid for in advance: no token is billed, whatever the model.
+BATCH = "batch"  # what nobody waits for, at half the price or so
 PROVISIONED = "provisioned_throughput"
 STATED_LINE = "stated"  # the line of a charge that the provider stated himself
 

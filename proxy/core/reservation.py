@@ -34,10 +34,23 @@ class Hold(Struct, frozen=True):
     provisional: bool = False  # taken while the database was away (ledger.unavailable: allow)
 
 
+class Kept(Struct, frozen=True):
+    """What goes on at the provider when its call is over: a batch. The call's hold goes on with it.
+
+    Under a name of its own, whichever processes come and go, until ``Ledger.give_back``. If that never
+    comes, the hold is lost at ``until_us``, and ends as this ``record``.
+    """
+
+    record: CallRecord
+    estimate_nano: int
+    until_us: int
+
+
 class Settlement(Struct, frozen=True):
     """The end of a call: its rows, its charge (the sum over the attempts), and the end of its hold.
 
-    A refused call has no hold.
+    A refused call has no hold. What is metered of something that went on (``Kept``) is charged to what
+    was held for that: it ``draws_on`` it, as far as it goes.
     """
 
     record: CallRecord
@@ -45,6 +58,8 @@ class Settlement(Struct, frozen=True):
     hold: Hold | None = None
     model: str = ""
     sums: Totals | None = None  # the record's, where they are known already
+    keeps: Kept | None = None
+    draws_on: tuple[str, ...] = ()  # ids of holds: the first that is there, or was thought lost
 
 
-__all__ = ["Hold", "HoldRequest", "Refused", "Settlement"]
+__all__ = ["Hold", "HoldRequest", "Kept", "Refused", "Settlement"]

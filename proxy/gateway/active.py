@@ -17,10 +17,12 @@ from proxy.core.call import (
     new_call_id,
 )
 from proxy.core.limits import Cap
-from proxy.core.reservation import Hold
+from proxy.core.objects import Bounded
+from proxy.core.reservation import Hold, Kept
 from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.base import NOWHERE, Address, Dialect, Patch, RequestFacts
 from proxy.gateway.dialects.form import Form
+from proxy.gateway.dialects.upload import UploadWatch
 from proxy.gateway.inbound import Inbound
 from proxy.gateway.paths import Way
 from proxy.gateway.router import Plan, Target
@@ -67,6 +69,10 @@ class ActiveCall(Struct):
     )
     amount_nano: int = 0
     estimate_nano: int = 0
+    job: Bounded | None = None  # where it submits a batch
+    upload: UploadWatch | None = None  # where it sends a file that may become one
+    keeps: Kept | None = None  # what goes on when it is over
+    draws_on: tuple[str, ...] = ()  # the holds that it is charged to
     attempts: list[AttemptRecord] = []  # those that are over
     attempt: Attempt | None = None  # the one under way
     status: int = 0

@@ -1,59 +1,70 @@
-"""What a batch used becomes rows, one for each answer, when the file of its results was fetched.
+"""What a batch used becomes rows, one for each answer, whoever sees its results first.
 
-However often that is: an answer's row has a call id made of the provider's own id, and the ledger
-settles a call once.
+However often they are seen: an answer's row has a call id made of the provider's own id, and the ledger
+settles a call once. Of a batch that was submitted here, a row is its submitter's, begins when that was
+submitted, and is charged to what was held then; of any other, it is whoever's that fetches the results.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from hashlib import sha256
+from itertools import islice
 from typing import Any, Final
 
-from proxy.core.call import AttemptRecord, Outcome
+from msgspec import Struct
+
+from proxy.core.call import AttemptRecord, Outcome, Principal
 from proxy.core.errors import LedgerError
 from proxy.gateway.active import ActiveCall, Attempt
-from proxy.gateway.config import Upstream
+from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.base import Patch, RequestFacts, Scan
-from proxy.gateway.dialects.batches import Lines, Result
-from proxy.gateway.dialects.unmetered import PassThrough
+from proxy.gateway.dialects.batch_results import Result
+from proxy.gateway.dialects.unmetered import PassThrough, Unmetered
+from proxy.gateway.inbound import Inbound
 from proxy.gateway.meter import Answered, Meter
 from proxy.gateway.paths import Way
 from proxy.gateway.ports import Ledger
-from proxy.gateway.relay import Relay
 from proxy.gateway.router import Target
 
 _OK: Final = 200
 _OLDEST_US: Final = 60 * 86_400 * 1_000_000  # results are kept for 30 days
+_AT_ONCE: Final = 64  # rows that are on their way to the ledger together
+_NO_DIALECT: Final = Unmetered()
 
-Settle = Callable[[ActiveCall, Outcome, Answered], None]
+Finish = Callable[[ActiveCall, Outcome, Answered], Coroutine[Any, Any, None]]
+
+
+class Origin(Struct, frozen=True):
+    """Whose answers they are, and what they are charged to."""
+
+    config: GatewayConfig
+    inbound: Inbound
+    upstream: Upstream
+    principal: Principal
+    submitted_at_us: int | None = None  # where that is known
+    model: str = ""  # the name that it was asked for by, for budgets on models
+    draws_on: tuple[str, ...] = ()
 
 
 class BatchResults:
-    """Settles the answers of batches."""
+    """Settles the answers of batches. ``finish`` ends a call, durably."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        meter: Meter,
-        settle: Settle,
-        run: Callable[[Coroutine[Any, Any, None]], None],
-    ) -> None:
+    def __init__(self, ledger: Ledger, meter: Meter, finish: Finish) -> None:
         self._ledger = ledger
         self._meter = meter
-        self._settle = settle
-        self._run = run
+        self._finish = finish
 
-    def take(self, call: ActiveCall, relay: Relay) -> None:
-        """Settle what the relayed file says, if it says anything."""
-        scanner = relay.scanner
-        if isinstance(scanner, Lines) and scanner.results:
-            self._run(self._take(call, relay.attempt.upstream, scanner.results))
+    async def settle(self, results: Iterable[Result], origin: Origin) -> None:
+        """A row for each of them that has none. All are in the ledger when it returns."""
+        left = iter(results)
+        while some := list(islice(left, _AT_ONCE)):
+            await asyncio.gather(*(self._settle(result, origin) for result in some))
 
-    async def _take(self, call: ActiveCall, upstream: Upstream, results: list[Result]) -> None:
-        for result in results:
-            row = _row_of(call, upstream, result)
-            if await self._is_new(row.id):
-                self._settle(row, Outcome.COMPLETED, _Seen(row, result.scan, self._meter))
+    async def _settle(self, result: Result, origin: Origin) -> None:
+        row = _row_of(origin, result)
+        if await self._is_new(row.id):
+            await self._finish(row, Outcome.COMPLETED, _Seen(row, result.scan, self._meter))
 
     async def _is_new(self, call_id: str) -> bool:
         """For what is counted beside the ledger, which settles a call once in any case."""
@@ -85,21 +96,28 @@ class _Seen(PassThrough):
         return await self._meter.measure(self._call, self._call.attempt, self)
 
 
-def _row_of(call: ActiveCall, upstream: Upstream, result: Result) -> ActiveCall:
-    row = ActiveCall(call.config, call.inbound, Way(call.dialect, True, result.endpoint, 0))
-    model = result.scan.served_model
-    row.principal, row.plan = call.principal, call.plan
-    row.facts, row.status = RequestFacts(model), _OK
-    now_us = row.started_at_us
-    created_us = result.created_s * 1_000_000
-    if now_us - _OLDEST_US < created_us <= now_us:
+def own_id(upstream: str, ids: Sequence[str], at_us: int) -> str:
+    """A call id that is the same whoever makes it of the same."""
+    name = "/".join((upstream, *ids)).encode()
+    return f"fb-{at_us // 1000:012x}{sha256(name).hexdigest()[:20]}"
+
+
+def _row_of(origin: Origin, result: Result) -> ActiveCall:
+    upstream, way = origin.upstream, Way(_NO_DIALECT, True, result.endpoint, 0)
+    row = ActiveCall(origin.config, origin.inbound, way)
+    served = result.scan.served_model
+    row.principal, row.draws_on = origin.principal, origin.draws_on
+    row.facts, row.status = RequestFacts(origin.model or served), _OK
+    now_us, created_us = row.started_at_us, result.created_s * 1_000_000
+    if origin.submitted_at_us is not None:
+        row.started_at_us = origin.submitted_at_us
+    elif now_us - _OLDEST_US < created_us <= now_us:
         row.started_at_us = created_us
-    name = f"{upstream.name}/{result.id}".encode()
-    row.id = f"fb-{created_us // 1000:012x}{sha256(name).hexdigest()[:20]}"
+    row.id = own_id(upstream.name, (result.id,), created_us)
     row.attempt = Attempt(
         number=1,
         upstream=upstream,
-        target=Target(upstream.name, model),
+        target=Target(upstream.name, served),
         patch=Patch(),
         started_at_us=row.started_at_us,
         started=time.perf_counter(),

@@ -60,6 +60,15 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How batches are seen to their end."""
+
+    poll: bool = True
+    poll_s: float = 60.0  # until one is asked for first
+    slack_s: float = 21_600.0  # how long after its window its hold is lost
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """The data path's configuration."""
 
@@ -69,3 +78,5 @@ class GatewayConfig:
     limits: Limits = field(default_factory=Limits)
     defaults: Defaults = field(default_factory=Defaults)
     propagate: bool = False  # upstreams get the trace context
+    batches: BatchPolicy = field(default_factory=BatchPolicy)
+    shared: frozenset[str] = frozenset()  # APIs that several upstreams speak

@@ -14,20 +14,18 @@ from msgspec.structs import replace
 
 from proxy.core.errors import UpstreamFailed
 from proxy.gateway.active import ActiveCall, Attempt
+from proxy.gateway.asking import AGAIN, OK, asked, read_into
 from proxy.gateway.dialects.base import Scanner, Watch
 from proxy.gateway.forward import follow_request
 from proxy.gateway.meter import estimated_attempt
 from proxy.gateway.ports import Tokenizer
 from proxy.gateway.relay import Relay
-from proxy.gateway.upstreams.base import UpstreamResponse
 
 NOT_FOLLOWED: Final = "not_followed"  # an attempt's error: nobody knows how it ended
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _SLOWER = 0.5, 20.0, 1.5
 _PATIENCE_S = 24 * 3600.0
 _LARGEST_BYTES = 64 * 2**20  # of an answer that is looked at
-_OK = 200
-_AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 
 Settle = Callable[[ActiveCall, Relay | None], None]
 
@@ -73,9 +71,9 @@ class Following:
                 status, scanner = await self._ask(call, attempt, path)
             except UpstreamFailed:
                 continue
-            if status == _OK and scanner.scan.finished and not scanner.scan.follow:
+            if status == OK and scanner.scan.finished and not scanner.scan.follow:
                 return scanner
-            if status != _OK and status not in _AGAIN:
+            if status != OK and status not in AGAIN:
                 return None
         return None
 
@@ -90,24 +88,14 @@ class Following:
 
     async def _ask(self, call: ActiveCall, attempt: Attempt, path: str) -> tuple[int, Scanner]:
         request = follow_request(call, attempt, path)
-        response = await attempt.upstream.client.send(request)
-        try:
-            return response.status, await self._read(call, response)
-        finally:
-            await response.aclose()
-
-    async def _read(self, call: ActiveCall, response: UpstreamResponse) -> Scanner:
-        watch = Watch(
-            streamed=False,
-            strip_usage=False,
-            output_cap=None,
-            count=self._tokenizer.counter(call.facts.model),
-            status=response.status,
-        )
-        scanner = call.dialect.scanner(call.facts, watch)
-        size = 0
-        while size < _LARGEST_BYTES and (data := await response.read()):
-            scanner.feed(data)
-            size += len(data)
-        scanner.finish()
-        return scanner
+        async with asked(attempt.upstream, request) as response:
+            watch = Watch(
+                streamed=False,
+                strip_usage=False,
+                output_cap=None,
+                count=self._tokenizer.counter(call.facts.model),
+                status=response.status,
+            )
+            scanner = call.dialect.scanner(call.facts, watch)
+            await read_into(scanner, response, _LARGEST_BYTES)
+            return response.status, scanner

@@ -13,7 +13,7 @@ from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.config import Upstream
 from proxy.gateway.credentials import credential, without_key
 from proxy.gateway.dialects.base import Patch
-from proxy.gateway.dialects.batches import ResultFile
+from proxy.gateway.dialects.batch_results import ResultFile
 from proxy.gateway.dialects.form import Form
 from proxy.gateway.form_body import FormDialect
 from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
@@ -178,7 +178,7 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     inbound, body = call.inbound, call.body
     method = inbound.head.method_bytes
     if not isinstance(body, bytes):
-        target, headers = _target(call, upstream, patch), head_for(call, upstream)
+        target, headers = target_of(call, upstream, patch), head_for(call, upstream)
         if isinstance(body, Form):
             assert isinstance(call.dialect, FormDialect)  # noqa: S101 - it has read the form
             edits = call.dialect.patch_form(body, patch)
@@ -191,7 +191,7 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
     known: _Head | None = inbound.head.derived.get(_Head)
     if known is not None and known.upstream is upstream and not call.secret:
         return UpstreamRequest(method, known.target, known.headers, body, fresh, known.written)
-    target, headers = _target(call, upstream, patch), head_for(call, upstream)
+    target, headers = target_of(call, upstream, patch), head_for(call, upstream)
     if upstream.sign is not None:
         return upstream.sign(UpstreamRequest(method, target, headers, body, fresh))
     written = None
@@ -203,7 +203,7 @@ def _request(call: ActiveCall, upstream: Upstream, patch: Patch, *, fresh: bool)
 
 def follow_request(call: ActiveCall, attempt: Attempt, path: str) -> UpstreamRequest:
     """The request that asks how something ended that an attempt began: below the attempt's own path."""
-    target, question, query = _target(call, attempt.upstream, attempt.patch).partition(b"?")
+    target, question, query = target_of(call, attempt.upstream, attempt.patch).partition(b"?")
     headers = [h for h in head_for(call, attempt.upstream) if h[0] != b"content-type"]
     request = UpstreamRequest(b"GET", target + path.encode() + question + query, headers)
     sign = attempt.upstream.sign
@@ -220,7 +220,7 @@ def _trace_context(call: ActiveCall) -> Headers:
     return context
 
 
-def _target(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:
+def target_of(call: ActiveCall, upstream: Upstream, patch: Patch) -> bytes:
     """The client's path and query, below what the upstream's base URL has of them already."""
     way, inbound = call.way, call.inbound
     path = inbound.path
@@ -255,7 +255,12 @@ def head_for(call: ActiveCall, upstream: Upstream) -> Headers:
 def _credential(call: ActiveCall, upstream: Upstream) -> Headers:
     if call.secret:
         return credential(upstream.credential_header, call.secret)
-    if call.way.dialect.family == _OPENAI and upstream.openai_credential is not None:
+    return own_credential(upstream, call.way.dialect.family)
+
+
+def own_credential(upstream: Upstream, family: str) -> Headers:
+    """The upstream's own key, where an API of it takes that."""
+    if family == _OPENAI and upstream.openai_credential is not None:
         return upstream.openai_credential
     return upstream.credential
 

@@ -78,9 +78,11 @@ NO_WAY: Final = Way(FAMILIES[-1].unmetered, False, "other", 0)
 def find_way(method: str, path: bytes, values: Mapping[bytes, bytes]) -> Way | None:
     """Where a request goes; None where nothing is."""
     way = _METERED.get((method, path))
-    if way is not None:
+    if way is not None and way.metered:
         return way
     headers = tuple(name for name in _TELLING if name in values)
+    if way is not None and not headers:
+        return way
     return _find(method, path.decode("latin-1"), headers)
 
 
@@ -102,13 +104,28 @@ def check_path(path: bytes) -> None:
 
 @lru_cache(maxsize=4096)
 def _find(method: str, path: str, headers: tuple[bytes, ...]) -> Way | None:
+    family = next((family for family in FAMILIES if _covers(family, path, headers)), None)
     for route, pattern in _PATTERNS:
-        if method == route.method and (match := pattern[0].fullmatch(path)):
+        if (
+            method == route.method
+            and (match := pattern[0].fullmatch(path))
+            and (route.metered or not _is_foreign(route, family))
+        ):
             return _way(route, match)
-    for family in FAMILIES:
-        if path.startswith(family.prefix) and (not family.header or family.header in headers):
-            return Way(family.unmetered, False, _endpoint(family, path), len(family.holds))
-    return None
+    if family is None:
+        return None
+    return Way(family.unmetered, False, _endpoint(family, path), len(family.holds))
+
+
+def _is_foreign(route: Route, family: Family | None) -> bool:
+    """Whether a header says that it is another API's: Anthropic's files, say, at OpenAI's path."""
+    if family is None or not family.header:
+        return False
+    return route.dialect.family != family.unmetered.family
+
+
+def _covers(family: Family, path: str, headers: tuple[bytes, ...]) -> bool:
+    return path.startswith(family.prefix) and (not family.header or family.header in headers)
 
 
 def _way(route: Route, match: re.Match[str]) -> Way:

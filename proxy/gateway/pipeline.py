@@ -32,14 +32,17 @@ from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.batch_results import BatchResults
 from proxy.gateway.config import GatewayConfig
+from proxy.gateway.endings import measured_now, note_defect, outcome_of
 from proxy.gateway.experience import Experience
 from proxy.gateway.follow import Following
 from proxy.gateway.form_body import address_of, close_form, read_form, takes_form
 from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
-from proxy.gateway.meter import DEFECT, LEFT, STOPPED, Answered, Meter, estimated_attempt
+from proxy.gateway.jobs import Jobs
+from proxy.gateway.meter import LEFT, STOPPED, Answered, Meter, estimated_attempt
 from proxy.gateway.paths import check_path
-from proxy.gateway.ports import Keys, Ledger, Observer, Tokenizer
+from proxy.gateway.polling import Polling
+from proxy.gateway.ports import Keys, Ledger, Objects, Observer, Tokenizer
 from proxy.gateway.relay import Relay
 from proxy.gateway.reserve import Reservations, unavailable
 from proxy.gateway.router import check_allowed
@@ -52,6 +55,7 @@ class Ports:
     """What the pipeline is given by the composition root."""
 
     ledger: Ledger
+    objects: Objects
     keys: Keys
     tokenizer: Tokenizer
     observe: Observer
@@ -71,7 +75,11 @@ class Pipeline:
         self.meter = Meter(ports.tokenizer, experience)
         self._forwarder = Forwarder(ports.ledger, self.meter)
         self._following = Following(ports.tokenizer, self._settle_attempt)
-        self._batches = BatchResults(ports.ledger, self.meter, self.settle, self._in_a_task)
+        results = BatchResults(ports.ledger, self.meter, self._settle_surely)
+        self._jobs = Jobs(ports.ledger, ports.objects, results, self._in_a_task)
+        self.polling = Polling(
+            ports.ledger, ports.objects, self._jobs, results, lambda: self.config
+        )
         self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
         self.draining = 0
@@ -88,7 +96,7 @@ class Pipeline:
             self.settle(call, Outcome.CLIENT_LEFT)
         except Exception:
             # A defect of ours is the edge's to tell; here it must not cost the call its row.
-            _note_defect(call)
+            note_defect(call)
             self.settle(call, Outcome.REFUSED)
             raise
         else:
@@ -115,6 +123,8 @@ class Pipeline:
         facts = call.facts
         call.principal = attribute(call.inbound, call.principal.key, facts.user, facts.metadata)
         self.plan(call)
+        if not facts.model:
+            await self._jobs.place(call)
         self._cap(call)
         if self._is_long(call):
             await self._check_input(call)
@@ -194,7 +204,8 @@ class Pipeline:
         try:
             call.interruptible = True
             attempt, response = await self._forwarder.forward(call)
-            relay = Relay(call, attempt, response, self.meter, self._may_drain)
+            before = self._jobs.begun if call.job or call.upload else None
+            relay = Relay(call, attempt, response, self.meter, self._may_drain, before)
             await relay.run()
         except UpstreamFailed as error:
             failure = error
@@ -208,12 +219,12 @@ class Pipeline:
             call.task.uncancel()
         except Exception:
             # As above: the row is settled as lost, and the edge tells the rest.
-            _note_defect(call)
+            note_defect(call)
             raise
         finally:
             call.interruptible = False
             call.inbound.unwatch()
-            self.settle(call, _outcome(call, failure), relay)
+            self.settle(call, outcome_of(call, failure), relay)
         if failure is not None and not call.answering and not call.client_left:
             await answers.refuse(send, call.dialect, failure, call.id)
 
@@ -267,7 +278,7 @@ class Pipeline:
         if call.principal is NOBODY:
             return
         if isinstance(relay, Relay):
-            self._batches.take(call, relay)
+            self._jobs.seen(call, relay)
             if relay.scanner.scan.follow:
                 self._following.begin(call, relay)
                 return
@@ -275,7 +286,7 @@ class Pipeline:
 
     def _settle_attempt(self, call: ActiveCall, relay: Answered | None) -> None:
         if call.attempt is not None:
-            measured = _measured_now(relay) if relay is not None else None
+            measured = measured_now(relay) if relay is not None else None
             if measured is None:
                 self._in_a_task(self._count_and_settle(call, relay))
                 return
@@ -310,6 +321,11 @@ class Pipeline:
         call.attempts.append(await self._last_attempt(call, relay))
         await self._settle_patiently(*self._end(call), None)
 
+    async def _settle_surely(self, call: ActiveCall, outcome: Outcome, relay: Answered) -> None:
+        """End a call that nobody waits for; it is in the ledger when this returns."""
+        call.outcome = outcome
+        await self._count_and_settle(call, relay)
+
     async def _settle_patiently(
         self, settlement: Settlement, event: CallFinished, failed: Exception | None
     ) -> None:
@@ -322,7 +338,9 @@ class Pipeline:
         sums, hold = totals(record), call.hold
         traceparent = call.inbound.text(b"traceparent")
         return (
-            Settlement(record, call.principal, hold, call.facts.model, sums),
+            Settlement(
+                record, call.principal, hold, call.facts.model, sums, call.keeps, call.draws_on
+            ),
             CallFinished(record, hold.warnings if hold else (), traceparent, sums),
         )
 
@@ -358,27 +376,3 @@ class Pipeline:
             await asyncio.sleep(0)  # what could not be written at once goes on in a task
             if patient := {one for one in self._settling if isinstance(one, asyncio.Task)}:
                 await asyncio.wait(patient, timeout=timeout_s)
-
-
-def _outcome(call: ActiveCall, failure: UpstreamFailed | None) -> Outcome:
-    if call.client_left:
-        return Outcome.CLIENT_LEFT
-    if failure is not None:
-        call.status = call.status or failure.status
-        call.refusal = failure.code
-        return Outcome.UPSTREAM_FAILED
-    return Outcome.LOST if call.given_up in {STOPPED, DEFECT} else call.outcome
-
-
-def _measured_now(relay: Answered) -> AttemptRecord | None:
-    """The attempt's row, where it takes no counting, and no defect is in the way."""
-    try:
-        return relay.measured_now()
-    except Exception:  # noqa: BLE001 - it is told where it is tried again, and estimated
-        return None
-
-
-def _note_defect(call: ActiveCall) -> None:
-    call.given_up = DEFECT
-    call.status = call.status or 500
-    call.refusal = "internal_error"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.core.call import CallFinished, CallRecord, Key
+from proxy.core.objects import Known
 from proxy.core.reservation import Hold, HoldRequest, Refused, Settlement
 
 
@@ -29,6 +30,9 @@ class Ledger(Protocol):
     async def attempt(self, hold: Hold, record: CallRecord) -> None:
         """Note a further attempt in the hold before it is sent, so that a crash does not lose it."""
 
+    async def give_back(self, call_id: str) -> None:
+        """End a kept hold: what it was for is over, and metered."""
+
     async def released(self, timeout_s: float) -> None:
         """Wait until some hold may have been given back, here or by another process, or the time is up."""
 
@@ -41,6 +45,31 @@ class Keys(Protocol):
 
     async def find(self, secret: str) -> Key | None:
         """The key with this secret, or None: unknown, revoked or expired. Closed on failure: raises LedgerError."""
+
+
+class Objects(Protocol):
+    """What providers keep for clients: batches, files, stored answers.
+
+    Every method that waits raises ``core.errors.LedgerError`` where the database does not answer.
+    """
+
+    async def put(self, *known: Known) -> None:
+        """Note them, in the place of what was known before. Durable when it returns."""
+
+    def put_soon(self, known: Known) -> None:
+        """Note it in a moment; found here at once. For what only says where something is."""
+
+    async def find(self, id_: str) -> Known | None:
+        """The newest with this id of the provider's."""
+
+    async def due(self, now_us: int, most: int) -> list[Known]:
+        """Those whose providers are to be asked, each put off so that nobody else asks meanwhile."""
+
+    async def put_off(self, known: Known, next_at_us: int | None) -> None:
+        """When it is asked for again; None: never."""
+
+    async def forget_old(self, now_us: int) -> None:
+        """Delete what no provider has any more."""
 
 
 class Tokenizer(Protocol):

@@ -7,7 +7,7 @@ is read first, so that its cost can be said in its headers.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from proxy.core.call import AttemptRecord, Outcome
@@ -33,13 +33,16 @@ class Relay:
         response: UpstreamResponse,
         meter: Meter,
         may_drain: Callable[[ActiveCall], bool],
+        before: "Callable[[Relay], Awaitable[None]] | None" = None,
     ) -> None:
+        """``before`` is called with a whole answer before the client gets it."""
         self.call = call
         self.attempt = attempt
         self.response = response
         self.error = ""
         self._meter = meter
         self._may_drain = may_drain
+        self._before = before
         self._measured: AttemptRecord | None = None
         self._exchange = call.inbound.exchange
         self.content_type = _content_type(response)
@@ -65,7 +68,7 @@ class Relay:
     async def run(self) -> None:
         """Relay to the end, or until the client's leaving or the upstream's failing ends it."""
         try:
-            if self.call.metered and not self.streamed:
+            if not self.streamed and (self.call.metered or self._before is not None):
                 await self._whole()
             else:
                 self._start()
@@ -127,7 +130,9 @@ class Relay:
         # Counting a long prompt suspends; it must not be cut short by a client that leaves.
         self.call.interruptible = False
         headers = self._head()
-        if not scanner.scan.follow:  # else nobody knows yet what it costs
+        if self._before is not None:
+            await self._before(self)
+        elif not scanner.scan.follow:  # else nobody knows yet what it costs
             attempt = self.measured_now() or await self.measured()
             headers += answers.cost_headers(self.call.attempts, attempt)
         if self._exchange.crowded:

@@ -6,6 +6,7 @@ a moment for them to settle; then refuse.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -23,14 +24,16 @@ from proxy.core.errors import (
 )
 from proxy.core.limits import Cap
 from proxy.core.money import usd
-from proxy.core.pricing import PriceQuery, Rates
+from proxy.core.objects import Bounded
+from proxy.core.pricing import BATCH, PriceQuery, Rates
 from proxy.core.reservation import Hold, HoldRequest
 from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.active import ActiveCall
-from proxy.gateway.config import Upstream
+from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.base import RequestFacts
 from proxy.gateway.experience import Experience
 from proxy.gateway.ports import Ledger, Tokenizer
+from proxy.gateway.router import Target
 
 _LEAST_SHRUNK_CAP = 16  # tokens: an answer shorter than that is none
 _MOST_OUTPUT = 10_000_000  # tokens: more than any answer
@@ -49,6 +52,8 @@ class Reservations:
         """The call's hold. Raises BudgetExceeded, ModelNotPriced, CallNotBounded; LedgerError."""
         if not call.metered:
             return await self._exempt(call)
+        if call.job is not None:
+            return await self._batch(call, call.job)
         bound = _bound(call)
         call.amount_nano = bound.most_nano(call.cap)
         call.estimate_nano = self._likely_nano(call, bound)
@@ -59,7 +64,7 @@ class Reservations:
             call.paid_output = bound.affordable(answer.amount_nano)
         return answer
 
-    def _likely_nano(self, call: ActiveCall, bound: "_Bound") -> int:
+    def _likely_nano(self, call: ActiveCall, bound: "Bound") -> int:
         """What it will likely have cost if this process dies under it.
 
         A provider stops a stream when it loses us, unless it is one that bills the whole all the same.
@@ -84,6 +89,8 @@ class Reservations:
         """Remember what a call came to, for those whose end nobody sees."""
         last, facts = record.last, call.facts
         if last is None or not call.metered or not isinstance(call.body, bytes):
+            return
+        if call.first_sent is None:  # an answer of a batch, that took its own time and price
             return
         upstream = call.config.upstreams[last.upstream]
         query = price_query(upstream, last.model, facts)
@@ -110,7 +117,10 @@ class Reservations:
         assert isinstance(answer, Hold)  # noqa: S101 - no budget refuses an exempt call
         return answer
 
-    async def _ask(self, call: ActiveCall, bound: "_Bound") -> Hold | Refused:
+    async def _ask(self, call: ActiveCall, bound: "Bound") -> Hold | Refused:
+        return await self._hold(call, unpriced=not bound.rates and bool(call.facts.model))
+
+    async def _hold(self, call: ActiveCall, *, unpriced: bool) -> Hold | Refused:
         return await self.ledger.reserve(
             HoldRequest(
                 principal=call.principal,
@@ -118,12 +128,21 @@ class Reservations:
                 amount_nano=call.amount_nano,
                 estimate_nano=call.estimate_nano,
                 model=call.facts.model,
-                unpriced=not bound.rates and bool(call.facts.model),
+                unpriced=unpriced,
                 unbounded=bool(call.facts.unbounded),
             )
         )
 
-    async def _more_precisely(self, call: ActiveCall, bound: "_Bound", refused: Refused) -> Hold:
+    async def _batch(self, call: ActiveCall, job: Bounded) -> Hold:
+        """What all its requests can cost. Nothing makes that less, but time may make room."""
+        call.amount_nano, call.estimate_nano = job.amount_nano, job.estimate_nano
+        deadline = time.monotonic() + call.config.defaults.hold_wait_s
+        while isinstance(answer := await self._hold(call, unpriced=job.unpriced), Refused):
+            if not await self._wait(answer, deadline):
+                raise explain(call, answer)
+        return answer
+
+    async def _more_precisely(self, call: ActiveCall, bound: "Bound", refused: Refused) -> Hold:
         if refused.reason != "budget":
             raise explain(call, refused)
         deadline = time.monotonic() + call.config.defaults.hold_wait_s
@@ -143,7 +162,7 @@ class Reservations:
             answer = await self._ask(call, bound)
         return answer
 
-    async def _count(self, call: ActiveCall, bound: "_Bound") -> "_Bound":
+    async def _count(self, call: ActiveCall, bound: "Bound") -> "Bound":
         text = call.dialect.prompt_text(call.facts)
         tokens = await self.tokenizer.count_prompt(text, call.facts, call.facts.model)
         counted = estimate.counted_bound(
@@ -164,7 +183,7 @@ class Reservations:
         return True
 
 
-class _Bound(Struct, frozen=True):
+class Bound(Struct, frozen=True):
     """What the most and the likely cost of a call are made of."""
 
     rates: tuple[Rates, ...]  # of every upstream it may go to; empty where one has no price
@@ -219,19 +238,29 @@ def next_attempt(call: ActiveCall) -> AttemptRecord:
     return AttemptRecord(1, target.upstream, target.model, call.started_at_us, 0)
 
 
-def _bound(call: ActiveCall) -> _Bound:
-    facts, config = call.facts, call.config
+def _bound(call: ActiveCall) -> Bound:
+    size = input_bytes(call)
+    return bound_of(call.config, call.plan.targets, call.facts, size, call.started_at_us)
+
+
+def bound_of(
+    config: GatewayConfig,
+    targets: Sequence[Target],
+    facts: RequestFacts,
+    body_bytes: int,
+    at_us: int,
+) -> Bound:
+    """What bounds a request that may go to these targets."""
     rates = []
     plain = None
-    for target in call.plan.targets:
+    for target in targets:
         query = price_query(config.upstreams[target.upstream], target.model, facts)
-        plain = plain or config.prices.rates(query, call.started_at_us)
-        found = config.prices.bound(query, call.started_at_us)
+        plain = plain or config.prices.rates(query, at_us)
+        found = config.prices.bound(query, at_us)
         if found is None:
-            return _Bound((), 0, facts.model, facts.choices)
+            return Bound((), 0, facts.model, facts.choices)
         rates.append(found)
-    body_bytes = input_bytes(call)
-    return _Bound(
+    return Bound(
         rates=tuple(rates),
         input_tokens=estimate.input_bound(body_bytes, has_tools=facts.has_tools) + facts.more_input,
         model=facts.model,
@@ -253,12 +282,13 @@ def input_bytes(call: ActiveCall) -> int:
 
 def price_query(upstream: Upstream, model: str, facts: RequestFacts) -> PriceQuery:
     """What decides the price of a request before it is answered."""
-    tier = (facts.service_tier,) if facts.service_tier else ()
+    # A batch is no tier that a request could name to be cheaper.
+    tier = (facts.service_tier,) if facts.service_tier not in {"", BATCH} else ()
     variants = (*tier, *facts.variants, *upstream.variants)
     return PriceQuery(upstream.name, upstream.provider, model, variants)
 
 
-def _shrink(call: ActiveCall, bound: _Bound, available_nano: int) -> None:
+def _shrink(call: ActiveCall, bound: Bound, available_nano: int) -> None:
     """Lower the output cap to what still fits, if anything does."""
     low, high = 0, estimate.output_bound(call.cap.tokens, call.facts.model)
     while low < high:

@@ -5,7 +5,7 @@ from typing import Any
 from proxy.core.budgets import Refused
 from proxy.core.call import CallRecord
 from proxy.core.reservation import Hold, HoldRequest, Settlement
-from proxy.ledger.base import Note, Operation, Reserve, Settle
+from proxy.ledger.base import Note, Operation, Release, Reserve, Settle
 from proxy.ledger.gathering import Releases
 
 
@@ -27,6 +27,10 @@ class Asking:
     async def settle(self, settlement: Settlement) -> None:
         """End the call, exactly once."""
         await self.ask(Settle(settlement))
+
+    async def give_back(self, call_id: str) -> None:
+        """End a kept hold: what it was for is over, and metered."""
+        await self.ask(Release(call_id))
 
     async def attempt(self, hold: Hold, record: CallRecord) -> None:  # noqa: ARG002 - the protocol's
         """Note a further attempt in the hold before it is sent."""

@@ -209,6 +209,9 @@ class Ledger(Protocol):
     async def settle(self, settlement: Settlement) -> None:
         """End the call, exactly once."""
 
+    async def give_back(self, call_id: str) -> None:
+        """End a kept hold: what it was for is over, and metered."""
+
     async def attempt(self, hold: Hold, record: CallRecord) -> None:
         """Note a further attempt in the hold before it is sent."""
 

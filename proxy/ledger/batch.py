@@ -10,13 +10,15 @@ from msgspec import Struct
 
 from proxy.core.budgets import Refused, WindowKey, WindowState, charge, decide, window_bounds
 from proxy.core.call import CallRecord, Totals, totals
-from proxy.core.reservation import Hold, Settlement
+from proxy.core.reservation import Hold, Kept, Settlement
 from proxy.ledger import rows
 from proxy.ledger.base import Answer, LedgerOptions, Lose, Note, Operation, Reserve, Settle
-from proxy.ledger.codec import decode, encode, principal_of
+from proxy.ledger.codec import decode, encode, encode_windows, principal_of
 from proxy.ledger.cover import NOWHERE, Cover, Covers, Place
 from proxy.ledger.lost import charge_of, lost
 from proxy.ledger.rows import Row
+
+NO_OWNER = ""  # of a hold that does not end with a process
 
 
 class OpenHold(Struct):
@@ -50,6 +52,7 @@ class Writes(Struct):
     answers: list[Answer] = []
     holds_made: dict[str, Row] = {}  # in the order of the columns
     holds_noted: dict[str, str] = {}  # call id → record
+    holds_drawn: dict[str, int] = {}  # call id → what is left
     holds_ended: list[str] = []
     lost: list[str] = []  # of those, the ones that nobody settled
     windows: dict[WindowKey, WindowState] = {}
@@ -72,7 +75,12 @@ def touched(
 
     Finds the cover of each operation, for the batch.
     """
-    found = {_cover(operation, covers, ground): None for operation in operations}
+    found: dict[Cover, None] = {}
+    for operation in operations:
+        found[_cover(operation, covers, ground)] = None
+        if isinstance(operation, Settle):
+            for drawn in operation.settlement.draws_on:
+                found[_cover_of_lost(drawn, covers, ground)] = None
     places = {place.key: place for cover in found for place in cover.places}
     for windows in {hold.windows for hold in ground.holds.values()}:
         for key in windows:
@@ -104,6 +112,14 @@ def _cover(operation: Operation, covers: Covers, ground: Ground) -> Cover:
         if hold is not None:
             cover = _cover_of(decode(hold.record), hold.model, covers)
     return cover
+
+
+def _cover_of_lost(call_id: str, covers: Covers, ground: Ground) -> Cover:
+    """Of a hold that may have been thought lost, and would be found again."""
+    lost_one = ground.settled.get(call_id)
+    if lost_one is None or lost_one.record is None:
+        return NOWHERE
+    return _cover_of(lost_one.record, lost_one.model, covers)
 
 
 def _cover_of(record: CallRecord, model: str, covers: Covers) -> Cover:
@@ -187,6 +203,7 @@ class Batch:
             cover.text,
             self._now_us,
             request.model,
+            0,
             encode(record),
         )
         hard = any(place.budget.blocks for place in cover.places)
@@ -202,7 +219,62 @@ class Batch:
                 if earlier.record is None:
                     return  # settled before
                 set_aside = self._undo(earlier.record, earlier.model)
+        if settlement.draws_on:
+            set_aside += self._draw(settlement.draws_on, record.cost_nano)
         self._write(record, settlement.model, cover, set_aside, settlement.sums)
+        if settlement.keeps is not None and hold is not None:
+            self._keep(settlement.keeps, hold, settlement.model)
+
+    def _keep(self, kept: Kept, hold: OpenHold, model: str) -> None:
+        """Go on holding what the call held."""
+        call_id = kept.record.id
+        if self._is_known(call_id):
+            return
+        group = self._group(hold.windows)
+        group.changed = True
+        for window in group.windows:
+            window.held_nano += hold.amount_nano
+        self._ground.holds[call_id] = OpenHold(hold.amount_nano, hold.windows)
+        self.writes.holds_made[call_id] = (
+            call_id,
+            NO_OWNER,
+            hold.amount_nano,
+            kept.estimate_nano,
+            encode_windows(hold.windows),
+            self._now_us,
+            model,
+            kept.until_us,
+            encode(kept.record),
+        )
+
+    def _draw(self, names: tuple[str, ...], cost_nano: int) -> int:
+        """Take a charge out of what is held for it; how much there was.
+
+        Where that was thought lost meanwhile, this takes the place of what it was charged.
+        """
+        for call_id in names:
+            if (hold := self._ground.holds.get(call_id)) is not None:
+                return self._draw_from(call_id, hold, cost_nano)
+            found = self._ground.settled.get(call_id)
+            if found is not None and found.record is not None:
+                del self._ground.settled[call_id]
+                return self._undo(found.record, found.model)
+        return 0
+
+    def _draw_from(self, call_id: str, hold: OpenHold, cost_nano: int) -> int:
+        drawn = min(cost_nano, hold.amount_nano)
+        if not drawn:
+            return 0
+        hold.amount_nano -= drawn
+        group = self._group(hold.windows)
+        group.changed = True
+        for window in group.windows:
+            window.held_nano -= drawn
+        if (row := self.writes.holds_made.get(call_id)) is not None:
+            self.writes.holds_made[call_id] = (*row[:2], hold.amount_nano, *row[3:])
+        else:
+            self.writes.holds_drawn[call_id] = hold.amount_nano
+        return drawn
 
     def _note(self, record: CallRecord) -> None:
         call_id = record.id
@@ -242,6 +314,7 @@ class Batch:
         if self.writes.holds_made.pop(call_id, None) is None:
             self.writes.holds_ended.append(call_id)
             self.writes.holds_noted.pop(call_id, None)
+            self.writes.holds_drawn.pop(call_id, None)
         if hold.amount_nano:
             group = self._group(hold.windows)
             group.changed = True

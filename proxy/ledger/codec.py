@@ -8,7 +8,7 @@ would be half of it. A hold or a spool can outlive an upgrade: fields may only b
 from msgspec import json
 
 from proxy.core.budgets import WindowKey
-from proxy.core.call import CallRecord, Key, Principal, Team
+from proxy.core.call import CallRecord, Principal
 
 _encoder = json.Encoder()
 _records = json.Decoder(CallRecord)
@@ -37,11 +37,4 @@ def decode_windows(text: str) -> tuple[WindowKey, ...]:
 
 def principal_of(record: CallRecord) -> Principal:
     """Who called, as far as budgets ask."""
-    team = Team(record.team, record.organisation)
-    return Principal(
-        Key(record.key_id, record.key, team),
-        record.user,
-        record.workflow,
-        record.run,
-        record.tags,
-    )
+    return record.principal

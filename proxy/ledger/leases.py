@@ -1,6 +1,6 @@
 """Who is alive: each process signs in regularly, and whose last sign is too old has lost its holds."""
 
-from sqlalchemy import Connection, delete, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, delete, insert, or_, select, text, update
 
 from proxy.store.schema import holds, owners
 
@@ -33,13 +33,19 @@ def sign_out(connection: Connection, owner: str) -> None:
 def dead_holds(connection: Connection, owner: str, now_us: int, lease_us: int) -> list[str]:
     """The calls whose process was not seen for a lease; some of them, where there are many.
 
-    Never this process's own: it is alive, whatever the clock did.
+    Never this process's own: it is alive, whatever the clock did. What outlives its process has a time
+    of its own instead.
     """
     unseen = or_(owners.c.owner.is_(None), owners.c.seen_at_us < now_us - lease_us)
+    until = holds.c.until_us
+    dead = or_(
+        and_(until == 0, holds.c.owner != owner, unseen),
+        and_(until > 0, until < now_us),
+    )
     query = (
         select(holds.c.call_id)
         .outerjoin(owners, owners.c.owner == holds.c.owner)
-        .where(holds.c.owner != owner, unseen)
+        .where(dead)
         .order_by(holds.c.call_id)
         .limit(SWEPT_AT_ONCE)
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from proxy.core.budgets import Budget, WindowKey, WindowState
 from proxy.core.call import CallRecord, totals
 from proxy.core.errors import LedgerError
@@ -17,6 +19,7 @@ from proxy.ledger.base import (
     LedgerOptions,
     Lose,
     Operation,
+    Settle,
     Stats,
     call_id_of,
 )
@@ -41,6 +44,7 @@ class MemoryTables:
     windows: dict[WindowKey, tuple[int, int, int]] = field(default_factory=dict)
     holds: dict[str, OpenHold] = field(default_factory=dict)
     hold_owners: dict[str, str] = field(default_factory=dict)
+    hold_ends: dict[str, int] = field(default_factory=dict)  # of those that outlive their process
     owners: dict[str, int] = field(default_factory=dict)
     calls: dict[str, Row] = field(default_factory=dict)
     attempts: dict[str, list[Row]] = field(default_factory=dict)
@@ -170,7 +174,12 @@ class MemoryLedger(Asking):
         tables.owners[options.owner] = now
         alive_since = now - int(options.lease_s * 1_000_000)
         alive = {owner for owner, seen in tables.owners.items() if seen >= alive_since}
-        dead = [c for c, owner in tables.hold_owners.items() if owner not in alive]
+        dead = [
+            call_id
+            for call_id, owner in tables.hold_owners.items()
+            if ((until := tables.hold_ends[call_id]) and until < now)
+            or not (until or owner in alive)
+        ]
         self._transact([Lose(call_id) for call_id in dead])
         self.stats.swept += len(dead)
         return len(dead)
@@ -224,29 +233,28 @@ class MemoryLedger(Asking):
     def _load(self, operations: Iterable[Operation]) -> Ground:
         ground = Ground()
         for operation in operations:
-            call_id = call_id_of(operation)
-            if call_id in self.tables.holds:
-                ground.holds[call_id] = self.tables.holds[call_id]
-            elif call_id in self.tables.calls:
-                record = self.tables.record(call_id)
-                provisional = record is not None and record.outcome == "lost"
-                ground.settled[call_id] = Settled(
-                    record if provisional else None, self.tables.model(call_id)
-                )
+            self._load_one(call_id_of(operation), ground)
+            if isinstance(operation, Settle):
+                for drawn in operation.settlement.draws_on:
+                    self._load_one(drawn, ground)
         return ground
+
+    def _load_one(self, call_id: str, ground: Ground) -> None:
+        if (hold := self.tables.holds.get(call_id)) is not None:
+            ground.holds[call_id] = replace(hold)
+        elif call_id in self.tables.calls:
+            record = self.tables.record(call_id)
+            provisional = record is not None and record.outcome == "lost"
+            ground.settled[call_id] = Settled(
+                record if provisional else None, self.tables.model(call_id)
+            )
 
     def _apply(self, writes: Writes, ground: Ground) -> None:
         tables = self.tables
-        for call_id, row in writes.holds_made.items():
-            if call_id in tables.holds:
-                raise LedgerError(f"call {call_id} has a hold already")
-            amount, windows = ground.holds[call_id].amount_nano, ground.holds[call_id].windows
-            tables.holds[call_id] = OpenHold(amount, windows, row[3], row[6], row[7])
-            tables.hold_owners[call_id] = row[1]
-        for call_id, record in writes.holds_noted.items():
-            tables.holds[call_id].record = record
-        for call_id in writes.holds_ended:
-            del tables.holds[call_id], tables.hold_owners[call_id]
+        self._apply_holds(writes, ground)
+        for call_id in writes.calls_undone:
+            if call_id not in writes.calls:
+                del tables.calls[call_id], tables.attempts[call_id]
         for key, state in writes.windows.items():
             tables.windows[key] = (state.spent_nano, state.held_nano, state.overdraft_nano)
         tables.calls.update(writes.calls)
@@ -257,6 +265,21 @@ class MemoryLedger(Asking):
         for rollup, counted in writes.by_principal.items():
             for counts in counted:
                 _add(tables.by_principal, rollup, counts)
+
+    def _apply_holds(self, writes: Writes, ground: Ground) -> None:
+        tables = self.tables
+        for call_id, row in writes.holds_made.items():
+            if call_id in tables.holds:
+                raise LedgerError(f"call {call_id} has a hold already")
+            amount, windows = ground.holds[call_id].amount_nano, ground.holds[call_id].windows
+            tables.holds[call_id] = OpenHold(amount, windows, row[3], row[6], row[8])
+            tables.hold_owners[call_id], tables.hold_ends[call_id] = row[1], row[7]
+        for call_id, record in writes.holds_noted.items():
+            tables.holds[call_id].record = record
+        for call_id, left_nano in writes.holds_drawn.items():
+            tables.holds[call_id].amount_nano = left_nano
+        for call_id in writes.holds_ended:
+            del tables.holds[call_id], tables.hold_owners[call_id], tables.hold_ends[call_id]
 
     # Changes of budgets
 

@@ -47,7 +47,7 @@ class Outage:
         """Count what a call cost, and what it no longer holds: of now, or from before the outage."""
         record = settlement.record
         hold = self._holds.get(record.id) or settlement.hold
-        if hold is not None:
+        if hold is not None and settlement.keeps is None:
             self.forget(hold)
         cover = self._ledger.cover(settlement.principal, settlement.model, record.started_at_us)
         for window in self._states(cover):

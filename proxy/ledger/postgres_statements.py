@@ -50,6 +50,8 @@ def _add(table: Table, first: int) -> str:
     return f"{_insert(table, first)} ORDER BY {order} ON CONFLICT ({key}) DO UPDATE SET {sums}"
 
 
+HOLD_WIDTH = len(holds.columns)
+
 # Two statements, so that what follows sees what was committed while it waited for the lock.
 BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock_shared({BUDGET_LOCK})"
 
@@ -60,6 +62,11 @@ LOCK_HOLDS = (
 NOTE_HOLDS = (
     "UPDATE holds SET record = n.record"
     " FROM unnest($1::text[], $2::text[]) AS n (call_id, record) WHERE holds.call_id = n.call_id"
+)
+DRAW_HOLDS = (
+    "UPDATE holds SET amount_nano = n.left_nano"
+    " FROM unnest($1::text[], $2::bigint[]) AS n (call_id, left_nano)"
+    " WHERE holds.call_id = n.call_id"
 )
 OUTCOMES = "SELECT id, outcome, model FROM calls WHERE id = ANY($1::text[])"
 CALL = f"SELECT {_names(calls)} FROM calls WHERE id = $1"  # noqa: S608 - names of ours

@@ -233,6 +233,7 @@ class PostgresWriter:
             for o in batch
             if isinstance(o, Settle | Release | Note | Lose) or is_forced(o)
         ]
+        wanted += {id_ for o in batch if isinstance(o, Settle) for id_ in o.settlement.draws_on}
         if not wanted:
             return
         for row in await connection.fetch(sql.LOCK_HOLDS, wanted):
@@ -293,10 +294,12 @@ class PostgresWriter:
                 (k.budget_id, k.subject, k.starts_at, w.spent_nano, w.held_nano, w.overdraft_nano)
                 for k, w in writes.windows.items()
             ]
-            made = sql.columns(list(writes.holds_made.values()), 8)
+            made = sql.columns(list(writes.holds_made.values()), sql.HOLD_WIDTH)
             await execute(sql.WRITE_HOLDS, writes.holds_ended, *sql.columns(windows, 6), *made)
         if writes.holds_noted:
             await execute(sql.NOTE_HOLDS, *sql.columns(list(writes.holds_noted.items()), 2))
+        if writes.holds_drawn:
+            await execute(sql.DRAW_HOLDS, *sql.columns(list(writes.holds_drawn.items()), 2))
         if writes.calls_undone:
             await execute(sql.DELETE_ATTEMPTS, writes.calls_undone)
             await execute(sql.DELETE_CALLS, writes.calls_undone)

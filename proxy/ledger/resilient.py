@@ -229,6 +229,10 @@ class ResilientLedger:
                 return
         await self._spool(note_entry(record))
 
+    async def give_back(self, call_id: str) -> None:
+        """End a kept hold: what it was for is over, and metered."""
+        await self._inner.give_back(call_id)
+
     async def released(self, timeout_s: float) -> None:
         """Wait until a hold may have been given back, or the time is up."""
         await self._inner.released(timeout_s)

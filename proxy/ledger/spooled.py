@@ -3,7 +3,7 @@
 from msgspec import Struct, json
 
 from proxy.core.call import CallRecord
-from proxy.core.reservation import HoldRequest, Settlement
+from proxy.core.reservation import HoldRequest, Kept, Settlement
 from proxy.ledger.base import Note, Operation, Reserve, Settle
 from proxy.ledger.codec import principal_of
 
@@ -30,6 +30,8 @@ class SettleEntry(Struct, frozen=True, tag="settle"):
 
     record: CallRecord
     model: str
+    keeps: Kept | None = None
+    draws_on: tuple[str, ...] = ()
 
 
 _encoder = json.Encoder()
@@ -57,7 +59,9 @@ def note_entry(record: CallRecord) -> bytes:
 
 def settle_entry(settlement: Settlement) -> bytes:
     """The end of a call."""
-    return _encoder.encode(SettleEntry(settlement.record, settlement.model))
+    return _encoder.encode(
+        SettleEntry(settlement.record, settlement.model, settlement.keeps, settlement.draws_on)
+    )
 
 
 def operation_of(payload: bytes) -> Operation:
@@ -66,7 +70,10 @@ def operation_of(payload: bytes) -> Operation:
     record = entry.record
     principal = principal_of(record)
     if isinstance(entry, SettleEntry):
-        return Settle(Settlement(record, principal, None, entry.model), patient=True)
+        end = Settlement(
+            record, principal, None, entry.model, keeps=entry.keeps, draws_on=entry.draws_on
+        )
+        return Settle(end, patient=True)
     if isinstance(entry, NoteEntry):
         return Note(record, patient=True)
     request = HoldRequest(

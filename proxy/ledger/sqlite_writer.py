@@ -242,6 +242,8 @@ class SqliteWriter:
             self._insert(statements.INSERT_HOLD, list(writes.holds_made.values()))
         if writes.holds_noted:
             many(statements.NOTE_HOLD, [(t, c) for c, t in writes.holds_noted.items()])
+        if writes.holds_drawn:
+            many(statements.DRAW_HOLD, [(left, c) for c, left in writes.holds_drawn.items()])
         if writes.windows:
             many(
                 statements.PUT_WINDOW,
@@ -282,12 +284,14 @@ class SqliteWriter:
 
 def _named(batch: Sequence[Operation]) -> tuple[list[str], list[str]]:
     """The calls whose holds end, and those of which all that their holds say is wanted."""
-    ending, looked_at = [], []
+    ending: list[str] = []
+    looked_at: list[str] = []
     for operation in batch:
         if isinstance(operation, Settle):
             ending.append(operation.settlement.record.id)
+            looked_at += operation.settlement.draws_on
         elif isinstance(operation, Release):
             ending.append(operation.call_id)
         elif not isinstance(operation, Reserve) or operation.forced:
             looked_at.append(call_id_of(operation))
-    return ending, looked_at
+    return ending, list(dict.fromkeys(looked_at))

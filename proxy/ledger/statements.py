@@ -52,6 +52,9 @@ ADD_WINDOW = _add(budget_windows)
 NOTE_HOLD = _text(
     update(holds).where(holds.c.call_id == bindparam("id")).values(record=bindparam("text"))
 )
+DRAW_HOLD = _text(
+    update(holds).where(holds.c.call_id == bindparam("id")).values(amount_nano=bindparam("left"))
+)
 DELETE_CALL = _text(delete(calls).where(calls.c.id == bindparam("id")))
 DELETE_ATTEMPTS = _text(delete(attempts).where(attempts.c.call_id == bindparam("id")))
 

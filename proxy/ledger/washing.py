@@ -43,11 +43,15 @@ def _washed_request(request: HoldRequest) -> HoldRequest:
 
 
 def _washed_settlement(settlement: Settlement) -> Settlement:
-    record = washed(settlement.record)
+    record, keeps = washed(settlement.record), settlement.keeps
     if record is settlement.record:
         return settlement
     return replace(
-        settlement, record=record, principal=principal_of(record), model=_text(settlement.model)
+        settlement,
+        record=record,
+        principal=principal_of(record),
+        model=_text(settlement.model),
+        keeps=replace(keeps, record=washed(keeps.record)) if keeps is not None else None,
     )
 
 

@@ -7,6 +7,7 @@ from proxy.settings.load import load_settings
 from proxy.settings.models import (
     AcceptedKeys,
     AwsSettings,
+    BatchSettings,
     Defaults,
     KeySettings,
     LedgerSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "AcceptedKeys",
     "AlertSettings",
     "AwsSettings",
+    "BatchSettings",
     "BudgetSettings",
     "ChannelSettings",
     "Defaults",

@@ -109,6 +109,14 @@ class Defaults(Section):
     unbounded: Unbounded = "reject"
 
 
+class BatchSettings(Section):
+    """How batches are seen to their end, whether or not anybody fetches their results."""
+
+    poll: Flag = True
+    poll_s: Seconds = 60
+    slack_s: Wait = 21_600
+
+
 # Where calls go...
 
 
@@ -323,6 +331,7 @@ class Settings(Section):
     admin_token: MaybeSecret = Field(default=None, repr=False)
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
+    batches: BatchSettings = BatchSettings()
     defaults: Defaults = Defaults()
     upstreams: dict[UpstreamName, UpstreamSettings] = Field(default={})
     models: list[ModelRule] = Field(default=[])

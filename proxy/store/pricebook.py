@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, product
 from typing import Any, NamedTuple
 
-from proxy.core.pricing import PROVISIONED, PriceQuery, Rates
+from proxy.core.pricing import BATCH, PROVISIONED, PriceQuery, Rates
 from proxy.core.tariff import Tariff, dearest
 from proxy.store import list_price
 from proxy.store.list_price import DAY_US
@@ -24,7 +24,7 @@ _PLAIN_TIERS = frozenset(("default", "standard", "on_demand", "standard_only"))
 _PLAIN = _PLAIN_TIERS | {"auto", "global", "not_available"}
 # What a request says where it leaves nothing to its provider.
 _NOTHING_ELSE = {
-    "service_tier": _PLAIN_TIERS | {"batch"},
+    "service_tier": _PLAIN_TIERS | {BATCH},
     "inference_geo": frozenset(("global",)),
 }
 _SPELLINGS = {
@@ -163,7 +163,10 @@ class _Lookup:
         known = list_price.variants_of(self.found.model, at_us) if self.found else []
         values = {PROVISIONED, *(value for _, value in known)}
         named = [v for v in dict.fromkeys(self.variants) if v in values][:_MOST_NAMED]
-        ways: list[tuple[tuple[str, ...], ...]] = [((), (variant,)) for variant in named]
+        # A batch is one, whatever else it turns out to be.
+        ways: list[tuple[tuple[str, ...], ...]] = [
+            ((variant,),) if variant == BATCH else ((), (variant,)) for variant in named
+        ]
         for key in list_price.CHOSEN_BY_PROVIDER:
             open_values = [value for k, value in known if k == key]
             if open_values and not self._names(key, open_values):

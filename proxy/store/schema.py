@@ -133,6 +133,8 @@ holds = Table(
     Column("windows", Text, nullable=False),  # JSON: [[budget_id, subject, starts_at], …]
     Column("created_at_us", BigInteger, nullable=False),
     Column("model", String, nullable=False),  # the public name, for budgets on models
+    # Of a hold that outlives its process, for a batch: when it is lost. 0: with its owner.
+    _count("until_us"),
     Column("record", Text, nullable=False),  # JSON of the CallRecord, for the row of a lost call
     sqlite_with_rowid=False,
 )
@@ -142,6 +144,21 @@ owners = Table(
     metadata,
     Column("owner", String, primary_key=True),  # one a process
     Column("seen_at_us", BigInteger, nullable=False),
+)
+
+objects = Table(
+    # What providers keep for clients, by the provider's own ids: where it is, and what it may cost.
+    "objects",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("upstream", String, primary_key=True),
+    Column("kind", String, nullable=False),  # file | batch | results | other
+    Column("created_at_us", BigInteger, nullable=False, index=True),
+    _text("data"),  # JSON, by kind
+    # Of a batch that was not seen to its end: when its provider is asked. Who asks puts it off first.
+    Column("next_at_us", BigInteger, index=True),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
 )
 
 # What happened

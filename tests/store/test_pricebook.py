@@ -143,7 +143,7 @@ def test_a_snapshot_that_is_not_listed_costs_what_its_family_does_and_says_so() 
         (("flex",), "2"),  # which may be refused, and done at the list price
         (("priority",), "4"),
         (("fast",), "12"),
-        (("batch",), "2"),
+        (("batch",), "0.5"),  # which no answer to a batch is not
     ],
 )
 def test_a_bound_is_the_dearest_that_the_answer_may_turn_out_to_be(

@@ -1,164 +1,212 @@
 """Batches: jobs of requests whose answers come in a file, line by line, at half the price.
 
-A job is submitted as what can't be bounded: OpenAI's requests are in a file that was sent before. What
-it used is read from the file of its results, whenever one is fetched: each line has its answer's usage.
+What a job can cost is held when it is submitted, as far as its requests bound it: Anthropic's are in
+the body, OpenAI's in a file that was sent before. What it used is read from the file of its results.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import orjson
-from msgspec.structs import replace
-
-from proxy.core.errors import Refusal
-from proxy.gateway.dialects import anthropic, completions, embeddings, openai_chat, responses
-from proxy.gateway.dialects.base import Dialect, RequestFacts, Scan, Scanner, Watch
+from proxy.core.errors import InvalidRequest, Refusal
+from proxy.core.usage import EMPTY
+from proxy.gateway.dialects.answer_document import AnswerDocument
+from proxy.gateway.dialects.base import Address, RequestFacts, Scan, Scanner, Watch
+from proxy.gateway.dialects.batch_requests import Asked, anthropic_requests
+from proxy.gateway.dialects.batch_results import Result, ResultFile, read_anthropic, read_openai
 from proxy.gateway.dialects.errors import anthropic_error, openai_error
 from proxy.gateway.dialects.notes import parse
-from proxy.gateway.dialects.realtime_outside import Outside
 from proxy.gateway.dialects.route import Route, openai_routes
-from proxy.gateway.dialects.unmetered import PassThrough, Unmetered
+from proxy.gateway.dialects.unmetered import Unmetered
+from proxy.gateway.dialects.upload import Upload
 from proxy.gateway.dialects.usage import Json
 
-BATCH: Final = "batch"
-_OK: Final = 200
-_MOST_KEPT: Final = 16 * 1024 * 1024  # bytes of a line
-_WATCH: Final = Watch(streamed=False, strip_usage=False, output_cap=None, count=len)
-_NO_FACTS: Final = RequestFacts(model="")
+_WHY: Final = "a batch, whose cost is known when its results are"
 
 
-class Result(NamedTuple):
-    """One answer of a batch."""
+class State(NamedTuple):
+    """How a batch goes, as its provider says."""
 
-    id: str  # the provider's, which no other answer has
-    created_s: int  # when it was made; 0 where the answer does not say
-    endpoint: str
-    scan: Scan
+    id: str
+    over: bool
+    results: str = ""  # the id of the file with its answers, where they are in one
+    expires_s: int = 0  # 0: it does not say
 
 
-class ResultFile(Unmetered):
-    """A file of results on its way to the client. Any other file passes likewise, and says nothing."""
+class JobApi(NamedTuple):
+    """One provider's way to run batches."""
+
+    name: str
+    state: Callable[[Json], State | None]
+    read: Callable[[Json], Result | None]
+    file: Callable[[Json], str]  # the file that a job's requests are in; "" where there is none
+    requests: Callable[[Json], Iterator[Asked]]  # those in the body that submits it
+    results: Callable[
+        [str, State], str
+    ]  # where its answers are, by the path that it was submitted to
+
+
+class Submission(Unmetered):
+    """Submits a job. Its answer is short, and is read whole."""
 
     def __init__(
         self,
-        name: str,
-        read: Callable[[Json], Result | None],
+        api: JobApi,
         family: str = "openai",
         error_body: Callable[[Refusal], bytes] = openai_error,
     ) -> None:
         super().__init__(family, error_body)
-        self.name = name
-        self._read = read
+        self.name = api.name
+        self.api = api
+
+    def inspect(self, body: bytes, address: Address) -> RequestFacts:
+        """Nothing of it is bounded as yet. Raises InvalidRequest."""
+        del address
+        document = parse(body)
+        if document is None:
+            raise InvalidRequest("The body must be a JSON object.")
+        return RequestFacts(
+            "", unbounded=(_WHY,), makes_text=False, text_bytes=0, document=document
+        )
+
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """It is noted before the client knows of it."""
+        del facts, content_type
+        return False
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
-        """A scanner that reads the lines of a good answer."""
-        del facts
-        return Lines(self._read) if watch.status == _OK else PassThrough()
+        """A scanner that learns the job's id. What it uses it uses later."""
+        del facts, watch
+        scanner = AnswerDocument()
+        scanner.scan = Scan(counted=EMPTY)
+        return scanner
 
 
-class Lines(PassThrough):
-    """Passes every byte, and keeps what each line used."""
+class States(Unmetered):
+    """How jobs go, told to a client."""
 
-    __slots__ = ("_line", "_read", "_too_long", "results")
+    def __init__(
+        self,
+        api: JobApi,
+        family: str = "openai",
+        error_body: Callable[[Refusal], bytes] = openai_error,
+    ) -> None:
+        super().__init__(family, error_body)
+        self.name = f"{api.name}_state"
+        self._api = api
 
-    def __init__(self, read: Callable[[Json], Result | None]) -> None:
-        super().__init__()
-        self.results: list[Result] = []
-        self._read = read
-        self._line = bytearray()
-        self._too_long = False
+    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
+        """A scanner that keeps what it says."""
+        del facts, watch
+        return AnswerDocument()
 
-    def feed(self, data: bytes) -> bytes:
-        """The same bytes."""
-        first, *more = data.split(b"\n")
-        self._add(first)
-        for part in more:
-            self._end_line()
-            self._add(part)
-        return data
-
-    def finish(self) -> bytes:
-        """The last line may have no end of its own."""
-        self._end_line()
-        return super().finish()
-
-    def _add(self, part: bytes) -> None:
-        if len(self._line) + len(part) > _MOST_KEPT:
-            self._too_long = True
-            self._line.clear()
-        if not self._too_long:
-            self._line += part
-
-    def _end_line(self) -> None:
-        line = bytes(self._line)
-        self._line.clear()
-        self._too_long = False
-        if line.startswith(b"{") and (document := parse(line)) is not None:
-            result = self._read(document)
-            if result is not None:
-                self.results.append(result)
+    def read(self, document: Json) -> list[State]:
+        """What it says: of one job, or of a page of them."""
+        listed = document.get("data")
+        found = listed if type(listed) is list else [document]
+        states = (self._api.state(one) for one in found if type(one) is dict)
+        return [state for state in states if state is not None]
 
 
-def read_openai(line: Json) -> Result | None:
-    """An answer of OpenAI's, and of those who do likewise. None where nothing was billed."""
-    response = line.get("response")
-    body = response.get("body") if type(response) is dict else None
-    if type(response) is not dict or type(body) is not dict or response.get("status_code") != _OK:
+# OpenAI's
+
+
+def _openai_state(document: Json) -> State | None:
+    id_, results = document.get("id"), document.get("output_file_id")
+    if type(id_) is not str or document.get("object") != "batch":
         return None
-    dialect, endpoint = _BY_OBJECT.get(str(body.get("object")), (None, ""))
-    if dialect is None:
+    expires = document.get("expires_at")
+    return State(
+        id_,
+        document.get("status") in {"completed", "failed", "expired", "cancelled"},
+        results if type(results) is str else "",
+        expires if type(expires) is int else 0,
+    )
+
+
+def _openai_file(document: Json) -> str:
+    id_ = document.get("input_file_id")
+    return id_ if type(id_) is str else ""
+
+
+def _openai_results(path: str, state: State) -> str:
+    if not state.results:
+        return ""
+    return f"{path.removesuffix('/batches')}/files/{state.results}/content"
+
+
+# Anthropic's
+
+
+def _anthropic_state(document: Json) -> State | None:
+    id_ = document.get("id")
+    if type(id_) is not str or document.get("type") != "message_batch":
         return None
-    created = body.get("created", body.get("created_at"))
-    return _result(line.get("id"), created, endpoint, dialect, body)
+    over = document.get("processing_status") == "ended"
+    return State(id_, over, expires_s=_seconds(document.get("expires_at")))
 
 
-def read_anthropic(line: Json) -> Result | None:
-    """An answer of Anthropic's. None where nothing was billed."""
-    result = line.get("result")
-    message = result.get("message") if type(result) is dict else None
-    if type(message) is not dict:
-        return None
-    return _result(message.get("id"), 0, "messages", _MESSAGES, message)
+def _anthropic_results(path: str, state: State) -> str:
+    return f"{path}/{state.id}/results"
 
 
-def _result(id_: Any, created: Any, endpoint: str, dialect: Dialect, body: Json) -> Result | None:
-    scanner = dialect.scanner(_NO_FACTS, _WATCH)
-    scanner.feed(orjson.dumps(body))
-    scanner.finish()
-    scan = scanner.scan
-    if type(id_) is not str or not id_ or scan.usage is None:
-        return None
-    if BATCH not in (scan.service_tier, *scan.variants):
-        scan = replace(scan, variants=(*scan.variants, BATCH), service_tier="")
-    created_s = int(created) if isinstance(created, int | float) else 0
-    return Result(id_, created_s, endpoint, scan)
+def _seconds(text: Any) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
-def _dialect(routes: tuple[Route, ...]) -> Dialect:
-    return routes[0].dialect
+def _no_file(document: Json) -> str:
+    del document
+    return ""
 
 
-_MESSAGES: Final = _dialect(anthropic.ROUTES)
-_BY_OBJECT: Final[dict[str, tuple[Dialect | None, str]]] = {
-    "chat.completion": (_dialect(openai_chat.ROUTES), "chat.completions"),
-    "response": (_dialect(responses.ROUTES), "responses"),
-    "text_completion": (_dialect(completions.ROUTES), "completions"),
-    "list": (_dialect(embeddings.ROUTES), "embeddings"),
-}
-_WHY: Final = "a batch, whose cost is known when its results are"
-_SUBMITTED: Final = Outside("openai_batches", _WHY)
+def _none_inside(document: Json) -> Iterator[Asked]:
+    del document
+    return iter(())
+
+
+OPENAI: Final = JobApi(
+    "openai_batches", _openai_state, read_openai, _openai_file, _none_inside, _openai_results
+)
+ANTHROPIC: Final = JobApi(
+    "anthropic_batches",
+    _anthropic_state,
+    read_anthropic,
+    _no_file,
+    anthropic_requests,
+    _anthropic_results,
+)
+APIS: Final = {api.name: api for api in (OPENAI, ANTHROPIC)}
+
+_SUBMITTED: Final = Submission(OPENAI)
+_STATES: Final = States(OPENAI)
 _FILE: Final = ResultFile("openai_results", read_openai)
+_UPLOAD: Final = Upload()
+_AZURE: Final = ("/openai/v1", "/openai")
+
+
+def _free(method: str, path: str, dialect: Unmetered, endpoint: str) -> tuple[Route, ...]:
+    """What costs nothing: at its own path, and at those that Azure has for it."""
+    return (
+        Route(method, f"/v1{path}", dialect, endpoint, metered=False),
+        *(Route(method, at + path, dialect, endpoint, metered=False, holds="") for at in _AZURE),
+    )
+
 
 ROUTES: Final = (
     *openai_routes("/batches", _SUBMITTED, "batches"),
     Route("POST", "/openai/batches", _SUBMITTED, "batches", holds=""),
-    Route("GET", "/v1/files/{file}/content", _FILE, "files", metered=False),
-    Route("GET", "/openai/v1/files/{file}/content", _FILE, "files", metered=False, holds=""),
-    Route("GET", "/openai/files/{file}/content", _FILE, "files", metered=False, holds=""),
+    *_free("GET", "/batches", _STATES, "batches"),
+    *_free("GET", "/batches/{batch}", _STATES, "batches"),
+    *_free("POST", "/batches/{batch}/cancel", _STATES, "batches"),
+    *_free("POST", "/files", _UPLOAD, "files"),
+    *_free("GET", "/files/{file}/content", _FILE, "files"),
     Route(
         "POST",
         "/v1/messages/batches",
-        Outside("anthropic_batches", _WHY, (), "anthropic", anthropic_error),
+        Submission(ANTHROPIC, "anthropic", anthropic_error),
         "batches",
     ),
     Route(

@@ -1,10 +1,15 @@
 """What is passed through and not metered: every endpoint that has no dialect of its own here."""
 
+import re
 from collections.abc import Callable
+from typing import Final
 
 from proxy.core.errors import Refusal
 from proxy.gateway.dialects.base import Address, Patch, RequestFacts, Scan, Scanner, Watch
 from proxy.gateway.dialects.errors import openai_error
+
+_BEGINNING: Final = 512  # bytes
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
 
 
 class Unmetered:
@@ -34,9 +39,9 @@ class Unmetered:
         return True
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
-        """A scanner that passes everything."""
+        """A scanner that passes everything, and learns of what it is an answer about."""
         del facts, watch
-        return PassThrough()
+        return Beginning()
 
     def prompt_text(self, facts: RequestFacts) -> str:
         """None is known."""
@@ -70,3 +75,25 @@ class PassThrough:
     def count_output(self) -> int:
         """Nothing is counted."""
         return 0
+
+
+class Beginning(PassThrough):
+    """Passes every byte, and takes the first id that it names: something is there that has it."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The same bytes."""
+        if len(self._kept) < _BEGINNING:
+            self._kept += data[:_BEGINNING]
+        return data
+
+    def finish(self) -> bytes:
+        """Nothing was held back."""
+        if self._kept.lstrip()[:1] == b"{" and (found := _ID.search(self._kept)):
+            self.scan.upstream_call_id = found[1].decode("utf-8", "replace")
+        return super().finish()

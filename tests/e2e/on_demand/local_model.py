@@ -21,13 +21,13 @@ import openai
 
 from proxy.store import migrate
 from proxy.store.engine import Database
-from tests.e2e.running import KEY, bearer, farebox
+from tests.e2e.running import KEY, bearer, farebox, nano
 
 _READY_WITHIN_S = 120
 _MODEL = "gemma-3-270m"
 _ASK: dict[str, Any] = {
     "model": _MODEL,
-    "messages": [{"role": "user", "content": "Name three colours, separated by commas."}],
+    "messages": [{"role": "user", "content": "Write a short story about a fox."}],
     "max_tokens": 40,
     "temperature": 0,
     "seed": 1,
@@ -57,6 +57,7 @@ async def _checks(url: str, upstream: str) -> int:
         whole = await through.chat.completions.with_raw_response.create(**_ASK)
         row = await _row(client, whole.headers["x-farebox-call-id"])
         answer, alone = whole.parse(), await direct.chat.completions.create(**_ASK)
+        failures += _check("it says something", bool(answer.choices[0].message.content), True)
         failures += _check(
             "the same answer as without Farebox",
             answer.choices[0].message.content,
@@ -75,7 +76,10 @@ async def _checks(url: str, upstream: str) -> int:
         failures += _check("streams are counted", streamed["usage_source"], "counted")
         reported = answer.usage.completion_tokens
         print(f"     counted {streamed['output_tokens']}, reported {reported} tokens of output")
-        failures += _check("each has its price", row["price_source"], "configuration")
+        for seen in (row, streamed):
+            failures += _check("it has its price", seen["price_source"], "configuration")
+            tokens = 100 * seen["input_tokens"] + 400 * seen["output_tokens"]
+            failures += _check("and costs that", nano(seen["cost_usd"]), tokens)
     return 1 if failures else 0
 
 
@@ -122,7 +126,9 @@ async def _model_server(python: str, folder: Path) -> AsyncIterator[str]:
     with (folder / "model.log").open("wb") as log:
         server = await asyncio.create_subprocess_exec(
             python, "-m", "llama_cpp.server", "--model", str(file), "--model_alias", _MODEL,
-            "--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024", stdout=log, stderr=log,
+            "--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024",
+            "--chat_format", "gemma",  # its file has no template: with llama's it says nothing
+            stdout=log, stderr=log,
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gateway.dialects.batches import Lines, read_anthropic, read_openai
+from proxy.gateway.dialects.batch_results import Lines, read_anthropic, read_openai
 
 BODY = {
     "object": "chat.completion", "model": "gpt-4o", "created": 1_790_000_000,

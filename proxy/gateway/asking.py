@@ -1,0 +1,58 @@
+"""Asks a provider how something goes that it does by itself, with nobody waiting for the answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from proxy.gateway.config import Upstream
+from proxy.gateway.dialects.base import Scanner
+from proxy.gateway.forward import own_credential
+from proxy.gateway.inbound import EXCHANGE, Head, Inbound, Message
+from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse
+
+OK: Final = 200
+# It may answer another time; whatever else it says, it will say again.
+AGAIN: Final = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+_IDENTITY: Final = (b"accept-encoding", b"identity")
+
+
+@asynccontextmanager
+async def asked(upstream: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+    """The answer, closed afterwards. Raises UpstreamFailed."""
+    response = await upstream.client.send(request)
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
+async def read_into(scanner: Scanner, response: UpstreamResponse, largest_bytes: int) -> None:
+    """Have a scanner look at an answer, or at so much of it. Raises UpstreamFailed."""
+    size = 0
+    while size < largest_bytes and (data := await response.read()):
+        scanner.feed(data)
+        size += len(data)
+    scanner.finish()
+
+
+def own_request(upstream: Upstream, family: str, target: str, headers: Headers) -> UpstreamRequest:
+    """A request of our own, with what the upstream is configured with."""
+    own = [_IDENTITY, *own_credential(upstream, family), *upstream.headers]
+    request = UpstreamRequest(b"GET", target.encode("latin-1"), [*headers, *own])
+    return request if upstream.sign is None else upstream.sign(request)
+
+
+class _Nobody:
+    """The exchange of a request that no client has made."""
+
+    head = Head("GET", b"", b"", [])
+    declared = b""
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def unattended() -> Inbound:
+    """What stands for the client where there is none."""
+    return Inbound({EXCHANGE: _Nobody()}, _nothing)

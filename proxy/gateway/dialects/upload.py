@@ -1,0 +1,158 @@
+"""A file on its way to a provider: where it is made for a batch, its lines are looked at as they pass."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from proxy.core.errors import InvalidRequest
+from proxy.core.objects import Bounded
+from proxy.gateway.dialects.answer_document import AnswerDocument
+from proxy.gateway.dialects.base import RequestFacts, Scanner, Watch
+from proxy.gateway.dialects.form import boundary_of
+from proxy.gateway.dialects.notes import parse
+from proxy.gateway.dialects.unmetered import Unmetered
+from proxy.gateway.dialects.usage import Json
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+_BATCH: Final = b"batch"
+_PURPOSE: Final = "purpose"
+_FILE: Final = "file"
+_LONGEST_PURPOSE: Final = 64  # bytes
+_LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Upload(Unmetered):
+    """``POST /v1/files``."""
+
+    name = "openai_upload"
+
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """It is noted before the client knows of it."""
+        del facts, content_type
+        return False
+
+    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
+        """A scanner that learns the file's id."""
+        del facts, watch
+        return AnswerDocument()
+
+
+class UploadWatch:
+    """Looks at a form that is passed on: sans-I/O, and no more kept of it than a line.
+
+    ``line`` is called with each line of the file; None stands for one that is no object. ``bounded``
+    says what all of them can cost.
+    """
+
+    def __init__(
+        self,
+        content_type: str,
+        line: Callable[[Json | None], None],
+        bounded: Callable[[], Bounded],
+    ) -> None:
+        self.bounded = bounded
+        self._line = line
+        self._purpose: bytes | None = None
+        self._files = 0
+        self._name = ""
+        self._header = [b"", b""]
+        self._rest = bytearray()
+        self._too_long = False
+        self._ended = False
+        self._broken = False
+        self._parser: MultipartParser | None = None
+        try:
+            self._parser = MultipartParser(boundary_of(content_type), self._callbacks())
+        except (FormParserError, InvalidRequest):
+            self._broken = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was a file for a batch, and all of it was seen."""
+        return self._ended and not self._broken and self._files == 1 and self._purpose == _BATCH
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the form."""
+        if self._parser is None or self._broken:
+            return
+        try:
+            self._parser.write(data)
+        except FormParserError:
+            self._broken = True
+
+    def _callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._field,
+            "on_header_value": self._value,
+            "on_header_end": self._end_header,
+            "on_part_data": self._data,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._name = ""
+        # A file for something else is of no interest.
+        self._broken |= self._purpose not in {None, _BATCH}
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._header[0] += data[start:end]
+
+    def _value(self, data: bytes, start: int, end: int) -> None:
+        self._header[1] += data[start:end]
+
+    def _end_header(self) -> None:
+        (field, value), self._header = self._header, [b"", b""]
+        if field.strip().lower() != b"content-disposition":
+            return
+        _, options = parse_options_header(value)
+        # Given twice, a server may take the first or the last.
+        self._broken |= bool(self._name)
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        if self._name == _PURPOSE:
+            self._broken |= self._purpose is not None
+            self._purpose = b""
+        elif self._name == _FILE:
+            self._files += 1
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == _PURPOSE and self._purpose is not None:
+            self._purpose += data[start:end]
+            self._broken |= len(self._purpose) > _LONGEST_PURPOSE
+        elif self._name == _FILE and not self._broken:
+            self._lines(data[start:end])
+
+    def _lines(self, data: bytes) -> None:
+        first, *more = data.split(b"\n")
+        self._add(first)
+        for part in more:
+            self._end_line()
+            self._add(part)
+
+    def _add(self, part: bytes) -> None:
+        if len(self._rest) + len(part) > _LONGEST_LINE:
+            self._too_long = True
+            self._rest.clear()
+        if not self._too_long:
+            self._rest += part
+
+    def _end_line(self) -> None:
+        text = bytes(self._rest).removeprefix(_BOM).strip()
+        too_long, self._too_long = self._too_long, False
+        self._rest.clear()
+        if too_long or text:
+            self._line(None if too_long else parse(text))
+
+    def _end_part(self) -> None:
+        if self._name == _FILE:
+            self._end_line()
+        self._name = ""
+
+    def _end(self) -> None:
+        self._ended = True
