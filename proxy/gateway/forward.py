@@ -283,7 +283,7 @@ async def _read_error(response: UpstreamResponse) -> "_Replayed":
     return _Replayed(response, b"".join(parts))
 
 
-class _Replayed:
+class _Replayed(UpstreamResponse):
     """An answer of which the beginning was read already."""
 
     def __init__(self, response: UpstreamResponse, seen: bytes) -> None:

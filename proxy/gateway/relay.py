@@ -159,27 +159,34 @@ class Relay:
         return comes_in_events(self.content_type) or self.content_type == "application/json"
 
     async def _stream(self) -> None:
-        response, scanner, exchange = self.response, self.scanner, self._exchange
-        out = b""
-        while data := await response.read():
-            out = scanner.feed(data)
+        scanner = self.scanner
+        while (last := await self.response.pipe(self._pass)) is None:
             if scanner.cut:
-                await self._after_cut(out)
+                await self._after_cut()
                 return
-            if response.over:
-                break  # its last part goes out with the end
-            exchange.write(out)
-            out = b""
-            if exchange.crowded:
-                await exchange.room()
+            await self._exchange.room()
+        out = scanner.feed(last) if last else b""
+        if scanner.cut:
+            self._end(out)
+            await self._after_cut()
+            return
         out += scanner.finish()
         self.call.interruptible = False
         self._judge()
         self._end(out)
 
-    async def _after_cut(self, last: bytes) -> None:
-        """End the client's answer here; read on where the provider bills what it goes on to generate."""
-        self._end(last)
+    def _pass(self, data: bytes) -> bool:
+        """Pass a piece on; whether there may be more. The last one goes out with the end."""
+        out = self.scanner.feed(data)
+        if self.scanner.cut:
+            self._end(out)
+            return False
+        exchange = self._exchange
+        exchange.write(out)
+        return not exchange.crowded
+
+    async def _after_cut(self) -> None:
+        """The client has its end here; read on where the provider bills what it goes on to generate."""
         if self._may_drain(self.call):
             while data := await self.response.read():
                 self.scanner.feed(data)

@@ -28,12 +28,12 @@ class OutputCount:
         self._runs: dict[str, list[str]] = {}
         self._kept: dict[str, int] = {}  # characters of each run
         self._calls = 0  # runs that are calls of tools
-        self._most_bytes = 0  # of the text that is kept
+        self._most = 0  # tokens of the text that is kept, at most
 
     def copy(self) -> "OutputCount":
         """The same count, to come back to."""
         twin = OutputCount(self._count)
-        twin._counted, twin._loose, twin._most_bytes = self._counted, self._loose, self._most_bytes
+        twin._counted, twin._loose, twin._most = self._counted, self._loose, self._most
         twin._calls = self._calls
         twin._runs = {place: list(run) for place, run in self._runs.items()}
         twin._kept = dict(self._kept)
@@ -42,7 +42,7 @@ class OutputCount:
     @property
     def at_most(self) -> int:
         """No fewer than the tokens so far, without counting: a token is at least one byte."""
-        return self._counted + self._most_bytes
+        return self._counted + self._most
 
     def add(self, place: str, text: str, most_bytes: int | None = None) -> None:
         """Take more text. ``most_bytes`` saves the work where the caller knows a bound of its size."""
@@ -58,17 +58,23 @@ class OutputCount:
             self._kept[place] += len(text)
         if most_bytes is None:
             most_bytes = len(text) if text.isascii() else 4 * len(text)
-        self._most_bytes += most_bytes
+        self._most += most_bytes
         if self._kept[place] > _MOST_KEPT:
             self._fold(place, at_any_place=True)
-            self._measure()
+            self._most = sum(map(_bytes, self._runs.values()))
 
     def tokens(self) -> int:
         """The tokens so far. Folds what it counts, so that counting often does not count twice."""
         for place in list(self._runs):
             self._fold(place, at_any_place=self._kept[place] > _MOST_RECOUNTED)
-        self._measure()
-        return self._counted + sum(self._count("".join(run)) for run in self._runs.values() if run)
+        self._most = kept = 0
+        for run in self._runs.values():
+            # In one piece: what has no place to fold is counted again, but not joined again.
+            run[:] = ["".join(run)]
+            tokens = self._count(run[0])
+            kept += tokens
+            self._most += min(tokens + _UNSETTLED, _bytes(run))
+        return self._counted + kept
 
     def billed(self, calibration: Calibration) -> int:
         """The tokens that the model's own vocabulary likely made of it.
@@ -104,14 +110,11 @@ class OutputCount:
         self._loose += len(self._runs)
         self._runs.clear()
         self._kept.clear()
-        self._most_bytes = 0
+        self._most = 0
 
-    def _measure(self) -> None:
-        self._most_bytes = sum(
-            len(piece.encode("utf-8", "surrogatepass"))
-            for run in self._runs.values()
-            for piece in run
-        )
+
+def _bytes(run: list[str]) -> int:
+    return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in run)
 
 
 def _last_word_end(text: str) -> int:

@@ -3,13 +3,14 @@
 Both pass ``tests/contract/test_upstream_clients.py`` against a server that misbehaves.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
 
 Headers = list[tuple[bytes, bytes]]
+Sink = Callable[[bytes], bool]  # takes a piece of an answer; whether it wants the next one now
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,19 @@ class UpstreamResponse(Protocol):
         Raises UpstreamUnreachable where the connection breaks before the end of the body, and
         UpstreamTimeout.
         """
+
+    async def pipe(self, sink: Sink) -> bytes | None:
+        """Hand over each piece as it comes, and return what came with the end (it may be empty).
+
+        None where the sink wants no more for now: what comes meanwhile waits, and ``pipe`` goes on.
+        Raises as ``read`` does, and what the sink raises.
+        """
+        while data := await self.read():
+            if self.over:
+                return data
+            if not sink(data):
+                return None
+        return b""
 
     async def aclose(self) -> None:
         """Give the connection back, or close it where the body was not read to its end. Idempotent."""

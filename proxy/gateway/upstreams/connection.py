@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from proxy.gateway.upstreams.answer import Answer, HeadLimits
-from proxy.gateway.upstreams.base import Timeouts, UpstreamResponse
+from proxy.gateway.upstreams.base import Sink, Timeouts, UpstreamResponse
 
 NEVER: Final = float("inf")
 _HIGH_WATER = 262_144  # bytes of an answer that wait for the reader before the upstream has to wait
@@ -84,6 +84,19 @@ class Http1Response(Answer, UpstreamResponse):
         chunks.clear()
         return data
 
+    async def pipe(self, sink: Sink) -> bytes | None:
+        """Hand over each piece as it comes: from the socket to the sink, with no task in between."""
+        while True:
+            connection = self.connection
+            if self.chunks or connection is None:
+                data = await self.read()  # which is here, and does not wait
+                if self.over or not data:
+                    return data
+                if not sink(data):
+                    return None
+            elif not await connection.pour(sink):
+                return None
+
     async def aclose(self) -> None:
         """Give up what has not come yet, and with it the connection. Idempotent."""
         connection = self.connection
@@ -102,6 +115,7 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_read_paused",
         "_response",
+        "_sink",
         "_stop_upload",
         "_total",
         "_unsent",
@@ -130,6 +144,7 @@ class Connection(asyncio.Protocol):
         self._total = NEVER
         self._response: Http1Response | None = None
         self._waiter: asyncio.Future[None] | None = None  # of who reads the answer
+        self._sink: Sink | None = None  # who takes what comes at once, while it waits for the end
         self._buffered = 0
         self._read_paused = False
         self._unsent: memoryview | None = None  # the rest of a large body
@@ -251,6 +266,30 @@ class Connection(asyncio.Protocol):
         self.deadline = min(idle, self._total)
         await self.wait()
 
+    async def pour(self, sink: Sink) -> bool:
+        """Let what comes go to the sink at once, until the end or a failure; False where it wants no more."""
+        self._sink = sink
+        try:
+            await self.wait_for_more()
+            return self._sink is not None
+        finally:
+            self._sink = None
+
+    def _hand_over(self, response: Http1Response, sink: Sink) -> None:
+        chunks = response.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.deadline = min(self._loop.time() + self._limits.timeouts.idle, self._total)
+        try:
+            if sink(data):
+                return
+        except Exception as error:  # noqa: BLE001 - its task's to handle, not the connection's
+            waiter, self._waiter = self._waiter, None
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error)
+        self._sink = None
+        self._wake()
+
     def taken(self) -> None:
         """The reader has all that came: let the upstream go on."""
         self._buffered = 0
@@ -279,6 +318,9 @@ class Connection(asyncio.Protocol):
                 # It answers before it has the whole body: it does not want the rest.
                 self._stop_sending()
                 response.keep_alive = False
+            if self._sink is not None:
+                self._hand_over(response, self._sink)
+                return
             self._buffered += len(data)
             if self._buffered > _HIGH_WATER and not self._read_paused:
                 self._read_paused = True

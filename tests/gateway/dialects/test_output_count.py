@@ -111,3 +111,21 @@ def test_an_answer_of_very_many_pieces_is_counted_in_flat_memory() -> None:
     assert len(output._runs) <= 4_096
     assert output.tokens() == 20_000
     assert output.billed(Calibration(tool_call=1)) == 30_000
+
+
+def test_text_without_a_word_end_is_bounded_by_its_tokens_once_they_were_counted() -> None:
+    """Not by its bytes again, or whoever is near a cap by bytes would count with each piece."""
+    counted: list[int] = []
+
+    def thirds(text: str) -> int:
+        counted.append(len(text))
+        return -(-len(text) // 3)
+
+    cap, output = 4_096, OutputCount(thirds)
+    for _ in range(2_000):
+        output.add("0.content", "12345")
+        if output.at_most > cap:
+            output.tokens()
+
+    assert output.tokens() == 10_000 // 3 + 1
+    assert len(counted) < 10
