@@ -7,7 +7,7 @@ with ``..`` a way out of the upstream's API, with its credential.
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -105,10 +105,10 @@ def check_path(path: bytes) -> None:
 @lru_cache(maxsize=4096)
 def _find(method: str, path: str, headers: tuple[bytes, ...]) -> Way | None:
     family = next((family for family in FAMILIES if _covers(family, path, headers)), None)
-    for route, pattern in _PATTERNS:
+    for route in ROUTES:
         if (
             method == route.method
-            and (match := pattern[0].fullmatch(path))
+            and (match := _pattern(route.path, 0).fullmatch(path))
             and (route.metered or not _is_foreign(route, family))
         ):
             return _way(route, match)
@@ -144,13 +144,13 @@ def _way(route: Route, match: re.Match[str]) -> Way:
 
 @lru_cache(maxsize=4096)
 def _is_metered(path: str, flags: int) -> bool:
-    return any(pattern[flags].fullmatch(path) for _, pattern in _PATTERNS)
+    return any(_pattern(route.path, flags).fullmatch(path) for route in ROUTES)
 
 
 def _spelled(path: str) -> str:
     """The path with the letters of its route."""
-    for route, pattern in _PATTERNS:
-        if match := pattern[re.IGNORECASE].fullmatch(path):
+    for route in ROUTES:
+        if match := _pattern(route.path, re.IGNORECASE).fullmatch(path):
             return _PART.sub(lambda part: match[part[1]], route.path)
     return path
 
@@ -165,20 +165,21 @@ def _endpoint(family: Family, path: str) -> str:
     return first
 
 
-def _compiled(route: Route) -> tuple[Route, dict[int, re.Pattern[str]]]:
-    """A route with its pattern, as it is written and in any letters."""
-    text = re.escape(route.path).replace(r"\{", "{").replace(r"\}", "}")
+@cache
+def _pattern(path: str, flags: int) -> re.Pattern[str]:
+    """A route's pattern, compiled where it is first asked for: most processes never see most routes."""
+    text = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
     text = _PART.sub(lambda part: f"(?P<{part[1]}>{_ANY[part[1] == 'model']})", text)
     # A base URL that ends with a slash gives a path of two: a client's slip that Azure puts up with.
-    text = f"(?:/(?=/))?(?P<path>{text})"
-    return route, {flags: re.compile(text, flags) for flags in (0, re.IGNORECASE)}
+    return re.compile(f"(?:/(?=/))?(?P<path>{text})", flags)
 
 
-_PATTERNS: Final = [_compiled(route) for route in ROUTES]
 _TELLING: Final = tuple({family.header for family in FAMILIES if family.header})
 # What most calls ask for is found at once.
 _METERED: Final = {
-    (route.method, route.path.encode()): _way(route, match)
-    for route, pattern in _PATTERNS
-    if (match := pattern[0].fullmatch(route.path)) and "{" not in route.path
+    (route.method, route.path.encode()): Way(
+        route.dialect, route.metered, route.endpoint, len(route.holds)
+    )
+    for route in ROUTES
+    if "{" not in route.path
 }

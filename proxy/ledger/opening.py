@@ -6,7 +6,6 @@ from pathlib import Path
 from proxy.ledger.base import LedgerOptions
 from proxy.ledger.database_ledger import DatabaseLedger
 from proxy.ledger.lost import LostPolicy
-from proxy.ledger.postgres import PostgresLedger
 from proxy.ledger.resilient import ResilientLedger
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.settings import LedgerSettings
@@ -32,6 +31,8 @@ def open_ledger(
     if database.is_sqlite:
         inner = SqliteLedger(database, options)
     else:
+        from proxy.ledger.postgres import PostgresLedger  # noqa: PLC0415 - its driver is 5 MB and 50 ms
+
         inner = PostgresLedger(database, options)
     folder = Path(settings.spool_dir) if settings.spool_dir else _default_folder(database)
     return ResilientLedger(inner, folder, unavailable=settings.unavailable)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from proxy.core.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
-from proxy.gateway.upstreams.answer import Answer, HeadLimits
-from proxy.gateway.upstreams.base import Sink, Timeouts, UpstreamResponse
+from proxy.gateway.upstreams.answer import HeadLimits
+from proxy.gateway.upstreams.base import Sink, Timeouts
+from proxy.gateway.upstreams.response import Http1Response
 
 NEVER: Final = float("inf")
 _HIGH_WATER = 262_144  # bytes of an answer that wait for the reader before the upstream has to wait
@@ -41,68 +42,6 @@ class Owner(Protocol):
 
     def discard(self, connection: "Connection") -> None:
         """The connection is closed, or about to be. Idempotent."""
-
-
-class Http1Response(Answer, UpstreamResponse):
-    """An answer. Its connection is given back by itself once the last byte has come.
-
-    The answer to a HEAD, and a 204 or 304, has no body: ``read`` says ``b""`` at once, while
-    ``content-length`` may well stand among the headers. Who passes it on must send the head as it
-    is, and no body.
-    """
-
-    __slots__ = ("connection", "failure")
-
-    def __init__(self, connection: "Connection", limits: HeadLimits, *, head_only: bool) -> None:
-        super().__init__(limits, head_only=head_only)
-        self.connection: Connection | None = connection  # None: complete, failed or closed
-        self.failure: UpstreamFailed | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether ``read`` would not wait."""
-        return bool(self.chunks) or self.connection is None
-
-    async def read(self) -> bytes:
-        """Everything that has come since the last read; ``b""`` at the end.
-
-        What came before a failure is handed over first.
-        """
-        chunks = self.chunks
-        while not chunks:
-            connection = self.connection
-            if connection is None:
-                if self.failure is not None:
-                    raise self.failure
-                return b""
-            await connection.wait_for_more()
-        if self.connection is not None:
-            self.connection.taken()
-        if len(chunks) == 1:
-            return chunks.pop()
-        data = b"".join(chunks)
-        chunks.clear()
-        return data
-
-    async def pipe(self, sink: Sink) -> bytes | None:
-        """Hand over each piece as it comes: from the socket to the sink, with no task in between."""
-        while True:
-            connection = self.connection
-            if self.chunks or connection is None:
-                data = await self.read()  # which is here, and does not wait
-                if self.over or not data:
-                    return data
-                if not sink(data):
-                    return None
-            elif not await connection.pour(sink):
-                return None
-
-    async def aclose(self) -> None:
-        """Give up what has not come yet, and with it the connection. Idempotent."""
-        connection = self.connection
-        if connection is not None:
-            connection.fail(UpstreamUnreachable("The answer was closed before its end."))
-        self.chunks.clear()
 
 
 class Connection(asyncio.Protocol):

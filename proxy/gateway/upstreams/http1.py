@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator
 from proxy.core.errors import UpstreamFailed, UpstreamUnreachable
 from proxy.gateway.upstreams.answer import HeadLimits
 from proxy.gateway.upstreams.base import Timeouts, UpstreamClient, UpstreamRequest
-from proxy.gateway.upstreams.connection import Connection, Http1Response, Limits
+from proxy.gateway.upstreams.connection import Connection, Limits
 from proxy.gateway.upstreams.heads import TOO_LONG, TOO_SHORT, RequestRules
 from proxy.gateway.upstreams.origin import parse_origin, tls_context
 from proxy.gateway.upstreams.pool import ConnectionPool
+from proxy.gateway.upstreams.response import Http1Response
 
 
 class Http1Client(UpstreamClient):
