@@ -1,5 +1,6 @@
 """The ASGI application: the data path first, everything else through the framework."""
 
+import asyncio
 import gc
 import os
 from pathlib import Path
@@ -67,6 +68,7 @@ class Application:
             self.house.follow(path, lambda: load_settings(path, environment))
         if self._owns_process:
             _spare_the_collector()
+        pages = asyncio.create_task(self._make_pages())
         server = self.house.settings.server
         _log.info(
             "started",
@@ -77,8 +79,17 @@ class Application:
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await pages
         await self.house.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _make_pages(self) -> None:
+        try:
+            await self.house.make_pages()
+        except Exception:  # noqa: BLE001 - logged whole; calls are taken all the same
+            _log.exception("pages_not_made")
+        if self._owns_process:
+            gc.freeze()  # they live as long as the process
 
 
 def _spare_the_collector() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
-from proxy.admin import AdminDeps, create_admin
+from proxy.admin.deps import AdminDeps
 from proxy.app.data_path import Made, gateway_config
+from proxy.app.later import Asgi, Later
 from proxy.app.opening import Opening, Step
 from proxy.app.reload import watch_file
 from proxy.core.alerts import Watched
@@ -44,7 +45,7 @@ from proxy.store.price_rules import rules_from
 from proxy.store.pricebook import LayeredPriceBook
 from proxy.store.records import Records
 from proxy.store.vocabulary import Vocabulary
-from proxy.ui import UiDeps, create_ui
+from proxy.ui.deps import UiDeps
 
 _log = structlog.get_logger("farebox")
 _KEYS_EVERY_S = 1.0  # a revocation reaches every process within this time
@@ -94,8 +95,8 @@ class House:
             OwnCalls(self.pipeline, self.keys, self.ledger),
         )
         self.realtime = Realtime(self.pipeline)
-        self.admin = create_admin(self._admin_deps())
-        self.ui = create_ui(self._ui_deps())
+        self.admin = Later(self._make_admin)
+        self.ui = Later(self._make_ui)
         self.metrics.watch(
             in_flight=lambda: self.pipeline.in_flight,
             ledger=lambda: self.ledger.stats,
@@ -224,6 +225,21 @@ class House:
         """Where an upstream is; a reload may have taken it away meanwhile."""
         found = self.pipeline.config.upstreams.get(upstream)
         return Place(found.provider, found.host) if found else Place("", "")
+
+    async def make_pages(self) -> None:
+        """Have the admin API and the web page ready."""
+        await self.admin.made()
+        await self.ui.made()
+
+    def _make_admin(self) -> Asgi:
+        from proxy.admin.api import create_admin  # noqa: PLC0415 - see Later
+
+        return create_admin(self._admin_deps())
+
+    def _make_ui(self) -> Asgi:
+        from proxy.ui.application import create_ui  # noqa: PLC0415 - see Later
+
+        return create_ui(self._ui_deps())
 
     def _admin_deps(self) -> AdminDeps:
         return AdminDeps(

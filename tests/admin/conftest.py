@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from proxy.admin import AdminDeps, create_admin
+from proxy.admin.api import create_admin
+from proxy.admin.deps import AdminDeps
 from proxy.ledger.base import LedgerOptions
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.observe.metrics import Metrics

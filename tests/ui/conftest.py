@@ -21,7 +21,8 @@ from proxy.store.key_rows import KeyRequest
 from proxy.store.keys import KeyStore
 from proxy.store.latency import Latencies
 from proxy.store.records import Records
-from proxy.ui import UiDeps, create_ui
+from proxy.ui.application import create_ui
+from proxy.ui.deps import UiDeps
 from tests.observe.samples import STARTED_US
 from tests.store.filled import a_call, fill
 
