@@ -101,11 +101,21 @@ def attempt_row(call: CallRecord, attempt: AttemptRecord) -> Row:
 # Rollups
 
 
+def hour_of(at_us: int) -> int:
+    """The hour that a rollup counts a call in, as epoch seconds."""
+    return (at_us - at_us % _HOUR_US) // 1_000_000
+
+
+def day_of(at_us: int) -> int:
+    """The same for its day."""
+    return (at_us - at_us % _DAY_US) // 1_000_000
+
+
 def rollup_key(record: CallRecord) -> Row:
     """Which row of ``rollups`` counts the call."""
     last = record.attempts[-1] if record.attempts else _NO_ATTEMPT
     return (
-        (record.started_at_us - record.started_at_us % _HOUR_US) // 1_000_000,
+        hour_of(record.started_at_us),
         record.team,
         record.organisation,
         last.model_served or record.model_requested,
@@ -126,8 +136,7 @@ def rollup_counts(record: CallRecord, sums: Totals) -> Row:
 
 def principal_key(record: CallRecord) -> Row:
     """Which row of ``rollups_by_principal`` counts the call."""
-    day = (record.started_at_us - record.started_at_us % _DAY_US) // 1_000_000
-    return (day, record.team, record.key, record.user, record.workflow)
+    return (day_of(record.started_at_us), record.team, record.key, record.user, record.workflow)
 
 
 def principal_counts(sums: Totals) -> Row:

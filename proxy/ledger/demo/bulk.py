@@ -18,6 +18,7 @@ from proxy.store.engine import Database
 from proxy.store.schema import attempts, budget_windows, calls, rollups, rollups_by_principal
 
 _MONTH_US = 28 * 86_400_000_000
+_CACHE_KIB = 64 * 1024  # a sheet and the edges of the indexes: nothing is spilled before the commit
 _ADDING = {
     rollups.name: statements.ADD_ROLLUP,
     rollups_by_principal.name: statements.ADD_BY_PRINCIPAL,
@@ -78,6 +79,7 @@ def _insert(connection: Connection, sheet: Sheet) -> None:
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - it is in a transaction
     cursor = driver.cursor()
+    cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     cursor.executemany(statements.INSERT_CALL, sheet.calls)
     cursor.executemany(statements.INSERT_ATTEMPT, sheet.attempts)
     for table, found in _sums(sheet):

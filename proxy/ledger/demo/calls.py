@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -11,23 +12,39 @@ from proxy.core.call import AttemptRecord, CallRecord, CapSource, Outcome
 from proxy.core.pricing import PriceBook
 from proxy.core.usage import UsageSource
 from proxy.ledger.demo import tempo
-from proxy.ledger.demo.company import LANES, ORGANISATION, TEAMS, DemoTeam, Lane
-from proxy.ledger.demo.samples import Sample, Samples
+from proxy.ledger.demo.company import LANES, ORGANISATION, TEAMS, DemoTeam
+from proxy.ledger.demo.samples import CAPS, Sample, Samples
 
 _HOUR_US = 3_600_000_000
 _REFUSED, _FAILED, _LEFT, _RETRIED, _LOST = 0.0035, 0.0095, 0.0150, 0.0205, 0.0208
-_KINDS = ("batch", "interactive", "backfill")
+_REFUSALS = ("budget_exceeded", "budget_exceeded", "model_not_allowed")
+_FAILURES = (429, 500, 503, 529)
 _RUNAWAY_DAY = 9  # so many days before the end, an agent of "research" ran in circles
 _RUNAWAY = 14.0
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who makes a call: one key of a team, and perhaps a person."""
 
+    team: str
     key_id: str
     key: str
     user: str
+
+
+class Draw(NamedTuple):
+    """One call, before it is written down: whose, when, and with which answer."""
+
+    id: str
+    at_us: int
+    caller: Caller
+    answer: Sample
+    luck: float
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it was refused, failed, retried, left or lost."""
+        return self.luck < _LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +57,28 @@ class Traffic:
     callers: Mapping[str, Sequence[Caller]]
     samples: Sequence[Samples]
 
-    def hour(self, start_us: int, count: int, until_us: int) -> Iterator[tuple[str, CallRecord]]:
-        """``count`` calls of the hour that begins then, each with the model that was asked for."""
+    def hour(self, start_us: int, count: int, until_us: int) -> Iterator[Draw]:
+        """``count`` calls of the hour that begins then."""
         rng = random.Random(f"{self.seed} {start_us}")
         pools = [samples.at(start_us) for samples in self.samples]
+        callers = [self.callers[lane.team] for lane in LANES]
         weights = list(accumulate(self._weights(start_us)))
         numbers = rng.choices(range(len(LANES)), cum_weights=weights, k=count)
-        times = sorted(rng.randrange(start_us, until_us) for _ in range(count))
+        length_us = until_us - start_us
+        times = sorted([start_us + int(rng.random() * length_us) for _ in range(count)])
+        random_hex = rng.randbytes(10 * count).hex()
+        place = 0
         for at_us, number in zip(times, numbers, strict=True):
-            lane = LANES[number]
-            sample = rng.choice(pools[number])
-            caller = rng.choice(self.callers[lane.team])
-            yield lane.model, _call(rng, lane, caller, sample, at_us)
+            call_id = f"fb-{at_us // 1000:012x}{random_hex[place : place + 20]}"
+            place += 20
+            pool, who = pools[number], callers[number]
+            yield Draw(
+                call_id,
+                at_us,
+                who[int(rng.random() * len(who))],
+                pool[int(rng.random() * len(pool))],
+                rng.random(),
+            )
 
     def _weights(self, hour_us: int) -> Iterator[float]:
         age = (hour_us - self.start_us) / max(1, self.end_us - self.start_us)
@@ -84,20 +111,23 @@ def _callers(team: DemoTeam, key_ids: Mapping[str, str]) -> list[Caller]:
     for n in range(team.people):
         # The first people call most; what machines do has no user.
         user = f"{team.name}-{n + 1:02}" if n else ""
-        found += [Caller(key_ids[prod], prod, user)] * (1 + 2 * team.people // (n + 1))
-    found.append(Caller(key_ids[staging], staging, f"{team.name}-{team.people:02}"))
+        caller = Caller(team.name, key_ids[prod], prod, user)
+        found += [caller] * (1 + 2 * team.people // (n + 1))
+    last = f"{team.name}-{team.people:02}"
+    found.append(Caller(team.name, key_ids[staging], staging, last))
     return found
 
 
-def _call(rng: random.Random, lane: Lane, caller: Caller, sample: Sample, at_us: int) -> CallRecord:
-    luck = rng.random()
-    call_id = f"fb-{at_us // 1000:012x}{rng.getrandbits(80):020x}"
-    stream = luck * 1000 % 1 < lane.streamed
-    overhead_us = 900 + int(luck * 1e6) % 1700
-    attempt = _attempt(lane, sample, at_us + overhead_us, call_id)
+def record_of(draw: Draw) -> CallRecord:
+    """The call as the data path would have recorded it."""
+    caller, answer = draw.caller, draw.answer
+    lane, overhead_us = answer.lane, answer.overhead_us
+    attempt = _attempt(answer, draw.at_us + overhead_us, draw.id)
+    answers = answer.usage.output_tokens > 0
+    first_us = answer.first_byte_us if answer.stream else answer.duration_us
     call = CallRecord(
-        call_id,
-        at_us,
+        draw.id,
+        draw.at_us,
         lane.team,
         ORGANISATION,
         caller.key_id,
@@ -105,59 +135,61 @@ def _call(rng: random.Random, lane: Lane, caller: Caller, sample: Sample, at_us:
         caller.user,
         lane.workflow,
         "",
-        (("kind", _KINDS[int(luck * 1e5) % 3]),) if lane.nightly else (),
+        (("kind", answer.kind),) if answer.kind else (),
         lane.endpoint,
         lane.model,
-        stream,
+        answer.stream,
         200,
         Outcome.COMPLETED,
-        _CAPS[lane.team] if sample.usage.output_tokens else None,
-        CapSource.TEAM if sample.usage.output_tokens else CapSource.NONE,
-        sample.duration_us + overhead_us,
-        (sample.first_byte_us if stream else sample.duration_us) + overhead_us,
+        CAPS[lane.team] if answers else None,
+        CapSource.TEAM if answers else CapSource.NONE,
+        answer.duration_us + overhead_us,
+        first_us + overhead_us,
         overhead_us,
         "",
-        sample.cost_nano * 2,
+        answer.cost_nano * 2,
         (attempt,),
     )
-    return _gone_wrong(rng, call, luck) if luck < _LOST else call
+    return _gone_wrong(call, draw.luck) if draw.went_wrong else call
 
 
-_CAPS = {team.name: team.max_output_tokens for team in TEAMS}
-
-
-def _attempt(
-    lane: Lane, sample: Sample, at_us: int, call_id: str, number: int = 1
-) -> AttemptRecord:
+def _attempt(answer: Sample, at_us: int, call_id: str) -> AttemptRecord:
+    lane = answer.lane
     return AttemptRecord(
-        number,
+        1,
         lane.upstream,
         lane.model,
         at_us,
-        sample.duration_us,
-        sample.first_byte_us,
+        answer.duration_us,
+        answer.first_byte_us,
         200,
         lane.served or lane.model,
-        f"req_{call_id[-16:]}",
-        sample.usage,
+        upstream_id(call_id),
+        answer.usage,
         UsageSource.PROVIDER,
-        sample.raw,
-        sample.cost_nano,
-        sample.charge,
-        sample.price_source,
-        sample.price_version,
+        answer.raw,
+        answer.cost_nano,
+        answer.charge,
+        answer.price_source,
+        answer.price_version,
     )
+
+
+def upstream_id(call_id: str) -> str:
+    """What the provider calls the call."""
+    return f"req_{call_id[-16:]}"
 
 
 # What goes wrong
 
 
-def _gone_wrong(rng: random.Random, call: CallRecord, luck: float) -> CallRecord:
+def _gone_wrong(call: CallRecord, luck: float) -> CallRecord:
     answered = call.attempts[0]
+    which = int(luck * 1e7)
     if luck < _REFUSED:
-        return _refused(rng, call)
+        return _refused(call, _REFUSALS[which % 3])
     if luck < _FAILED:
-        status = rng.choice((429, 500, 503, 529))
+        status = _FAILURES[which % 4]
         return replace(
             call,
             status=status,
@@ -177,8 +209,7 @@ def _gone_wrong(rng: random.Random, call: CallRecord, luck: float) -> CallRecord
     return replace(call, outcome=Outcome.LOST, attempts=(lost,))
 
 
-def _refused(rng: random.Random, call: CallRecord) -> CallRecord:
-    code = rng.choice(("budget_exceeded", "budget_exceeded", "model_not_allowed"))
+def _refused(call: CallRecord, code: str) -> CallRecord:
     return replace(
         call,
         status=403 if code == "model_not_allowed" else 429,

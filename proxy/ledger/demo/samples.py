@@ -6,7 +6,7 @@ the same in every report, and each is priced as the data path would.
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from msgspec import json
 
@@ -14,15 +14,21 @@ from proxy.core.pricing import ChargeLine, PriceBook, PriceQuery, Rates
 from proxy.core.usage import Usage
 from proxy.ledger.demo.company import EMBEDDINGS, MESSAGES, TEAMS, UPSTREAMS, Lane
 
-_POOL = 800
+_POOL = 400
 _CACHE_HIT = 0.6  # of the calls of a lane that has something to cache
-_CAPS = {team.name: team.max_output_tokens for team in TEAMS}
+CAPS = {team.name: team.max_output_tokens for team in TEAMS}
+_KINDS = ("batch", "interactive", "backfill")
 _json = json.Encoder().encode
 
 
-class Sample(NamedTuple):
-    """What one call came to."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """What one call of a lane came to."""
 
+    lane: Lane
+    stream: bool
+    kind: str  # a tag of what works at night
+    overhead_us: int  # of Farebox
     usage: Usage
     raw: str
     cost_nano: int
@@ -60,6 +66,10 @@ class Samples:
         first_byte_us = round(lane.first_byte_ms * rng.lognormvariate(0, 0.45) * 1000)
         writing_us = usage.output_tokens * 1_000_000 // lane.tokens_s
         return Sample(
+            lane,
+            rng.random() < lane.streamed,
+            rng.choice(_KINDS) if lane.nightly else "",
+            rng.randrange(900, 2600),
             usage,
             _json(_RAW.get(lane.endpoint, _chat_usage)(usage)).decode(),
             charge.nano if charge else 0,
@@ -79,8 +89,8 @@ def _usage(lane: Lane, rng: random.Random) -> Usage:
         cached = round(total * min(0.98, size.cached * rng.uniform(0.7, 1.3)) / 128) * 128
     output = round(size.output * rng.lognormvariate(0, size.output_sigma)) if size.output else 0
     reasoning = round(size.reasoning * rng.lognormvariate(0, 0.8)) if size.reasoning else 0
-    output = min(output, _CAPS[lane.team])
-    reasoning = min(reasoning, _CAPS[lane.team] - output)
+    output = min(output, CAPS[lane.team])
+    reasoning = min(reasoning, CAPS[lane.team] - output)
     written = 0
     if lane.endpoint == MESSAGES and size.cached and not cached:
         written = round(total * size.cached)

@@ -10,10 +10,11 @@ from proxy.core.budgets import Budget, OnExceed, Scope, Window, window_bounds
 from proxy.core.errors import FareboxError
 from proxy.ledger import budget_rows, changes
 from proxy.ledger.cover import StoredBudget
-from proxy.ledger.demo.bulk import Bulk, prepare
+from proxy.ledger.demo import hands
+from proxy.ledger.demo.bulk import prepare
 from proxy.ledger.demo.calls import key_names
 from proxy.ledger.demo.company import ORGANISATION, TEAMS, DemoTeam
-from proxy.ledger.demo.making import DemoPlan, Making, sheets
+from proxy.ledger.demo.making import DemoPlan, Making
 from proxy.settings.budgets import Covers, budget_id
 from proxy.store import key_rows
 from proxy.store.engine import Database
@@ -49,11 +50,10 @@ async def seed(
     ids = await database.run(_key_ids, writes=False)
     await prepare(database, plan.start_us, plan.now_us)
     written = 0
-    async with Bulk(database) as bulk:
-        async for sheet in sheets(Making(plan, tuple(prices), ids, tuple(covers.budgets.values()))):
-            await bulk.write(sheet)
-            advance(len(sheet.calls))
-            written += len(sheet.calls)
+    making = Making(plan, tuple(prices), ids, tuple(covers.budgets.values()))
+    async for count in hands.write(database, making):
+        advance(count)
+        written += count
     await database.run(lambda connection: _make_budgets(connection, plan.now_us))
     return Seeded(written, made)
 

@@ -1,5 +1,6 @@
 """What is written at once: rows of calls and attempts, and what they add to the totals above them."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -8,6 +9,8 @@ from proxy.core.call import CallRecord, totals
 from proxy.ledger import rows
 from proxy.ledger.codec import principal_of
 from proxy.ledger.cover import Covers
+from proxy.ledger.demo.calls import Draw, record_of, upstream_id
+from proxy.ledger.demo.forms import Forms
 from proxy.ledger.rows import Row
 
 
@@ -21,32 +24,42 @@ class Sheet:
     by_principal: dict[Row, list[int]] = field(default_factory=dict)
     windows: dict[WindowKey, int] = field(default_factory=dict)
 
-    def add(self, calls: Iterable[tuple[str, CallRecord]], covers: Covers) -> None:
-        """Each call with the model that was asked for; ``covers``: the budgets that there are."""
+    def add_hour(self, draws: Iterable[Draw], forms: Forms, covers: Covers) -> None:
+        """The calls of one hour; ``covers``: the budgets that there are."""
         watched = bool(covers.budgets)
-        for model, record in calls:
-            sums = totals(record)
-            self.calls.append(rows.call_row(record, model, sums))
-            for attempt in record.attempts:
-                self.attempts.append(rows.attempt_row(record, attempt))
-            _add(self.rollups, rows.rollup_key(record), rows.rollup_counts(record, sums))
-            _add(self.by_principal, rows.principal_key(record), rows.principal_counts(sums))
-            if watched and sums.cost_nano:
-                self._spend(covers, model, record, sums.cost_nano)
+        by_rollup: defaultdict[Row, list[Row]] = defaultdict(list)
+        by_principal: defaultdict[Row, list[Row]] = defaultdict(list)
+        at_us = 0
+        for draw in draws:
+            if watched or draw.went_wrong:
+                self._add(record_of(draw), covers)
+                continue
+            form, at_us = forms[draw.answer], draw.at_us
+            given = upstream_id(draw.id)
+            self.calls.append(form.call_row(draw, given))
+            self.attempts.append(form.attempt_row(draw, given))
+            by_rollup[form.rollup].append(form.counts)
+            by_principal[form.principal(draw.caller)].append(form.principal_counts)
+        for key, counts in by_rollup.items():
+            _count(self.rollups, (rows.hour_of(at_us), *key), counts)
+        for key, counts in by_principal.items():
+            _count(self.by_principal, (rows.day_of(at_us), *key), counts)
 
-    def _spend(self, covers: Covers, model: str, record: CallRecord, nano: int) -> None:
-        cover = covers.of(principal_of(record), model, record.started_at_us)
-        for place in cover.places:
-            if (
-                place.counted
-            ):  # an older window is counted from the rows when a call first touches it
-                self.windows[place.key] = self.windows.get(place.key, 0) + nano
+    def _add(self, record: CallRecord, covers: Covers) -> None:
+        sums = totals(record)
+        model = record.model_requested
+        self.calls.append(rows.call_row(record, model, sums))
+        for attempt in record.attempts:
+            self.attempts.append(rows.attempt_row(record, attempt))
+        _count(self.rollups, rows.rollup_key(record), [rows.rollup_counts(record, sums)])
+        _count(self.by_principal, rows.principal_key(record), [rows.principal_counts(sums)])
+        if covers.budgets and sums.cost_nano:
+            cover = covers.of(principal_of(record), model, record.started_at_us)
+            # An older window is counted from the rows when a call first touches it.
+            for key in (place.key for place in cover.places if place.counted):
+                self.windows[key] = self.windows.get(key, 0) + sums.cost_nano
 
 
-def _add(sums: dict[Row, list[int]], key: Row, counts: Row) -> None:
+def _count(sums: dict[Row, list[int]], key: Row, counts: list[Row]) -> None:
     there = sums.get(key)
-    if there is None:
-        sums[key] = list(counts)
-    else:
-        for place, count in enumerate(counts):
-            there[place] += count
+    sums[key] = list(map(sum, zip(*counts, *((there,) if there else ()), strict=True)))
