@@ -15,6 +15,7 @@ from proxy.app.data_path import Made, gateway_config
 from proxy.app.later import Asgi, Later
 from proxy.app.opening import Opening, Step
 from proxy.app.reload import watch_file
+from proxy.app.remembering import recall, remember
 from proxy.core.alerts import Watched
 from proxy.core.call import CallFinished
 from proxy.core.errors import ConfigurationError, LedgerError
@@ -24,7 +25,7 @@ from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
 from proxy.gateway.realtime.door import Realtime
 from proxy.gateway.routes import Routes
-from proxy.ledger import open_ledger
+from proxy.ledger import open_ledger, spool_folder
 from proxy.observe.alerts import Alerting
 from proxy.observe.defects import log_unhandled
 from proxy.observe.logs import Logs
@@ -88,6 +89,9 @@ class House:
             self.metrics.refused,
         )
         self.pipeline = Pipeline(ports, config)
+        folder = spool_folder(self.database, self.settings.ledger)
+        recall(folder, self.pipeline.experience)
+        self._run(remember(folder, self.pipeline.experience))
         self._tracing = open_tracing(self.settings.tracing, self._place)
         self.routes = Routes(
             self.pipeline,

@@ -10,6 +10,7 @@ and what of it is billed at a moment at which it is under way, each moment count
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -68,6 +69,15 @@ class Experience:
 
     def __init__(self) -> None:
         self._means: dict[Key, Means] = {}
+        self.learned = 0  # calls
+
+    def means(self) -> dict[Key, Means]:
+        """All that is known, to be kept."""
+        return self._means
+
+    def take_up(self, means: dict[Key, Means]) -> None:
+        """Begin with what was known before."""
+        self._means = dict(islice(means.items(), _KEPT))
 
     def learn(
         self,
@@ -79,6 +89,7 @@ class Experience:
         plain_nano: int = 0,
     ) -> None:
         """Take a call into account that is over. ``plain_nano``: its last attempt's text at the plain price."""
+        self.learned += 1
         last = len(record.attempts)
         for number, attempt in enumerate(record.attempts, 1):
             source = attempt.usage_source

@@ -70,9 +70,9 @@ class Pipeline:
     def __init__(self, ports: Ports, config: GatewayConfig) -> None:
         self.config = config  # replaced whole on a reload; a call keeps the one it started with
         self.ports = ports
-        experience = Experience()
-        self._reservations = Reservations(ports.ledger, ports.tokenizer, experience)
-        self.meter = Meter(ports.tokenizer, experience)
+        self.experience = Experience()
+        self._reservations = Reservations(ports.ledger, ports.tokenizer, self.experience)
+        self.meter = Meter(ports.tokenizer, self.experience)
         self._forwarder = Forwarder(ports.ledger, self.meter)
         self._following = Following(ports.tokenizer, self._settle_attempt)
         results = BatchResults(ports.ledger, self.meter, self._settle_surely)

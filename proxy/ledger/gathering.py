@@ -1,8 +1,8 @@
 """Where callers wait while the one writer of this process gathers what has come into a transaction.
 
 Bounded in length and in time: where the queue is full or an answer is late, the caller gets a
-LedgerError, never a hang. What no call waits for may take longer: a busy database is not away. An answer that comes after its caller has gone is put right: a hold that
-nobody knows of is released.
+LedgerError, never a hang. What no call waits for may take longer: a busy database is not away. An
+answer that comes after its caller has gone is put right: a hold that nobody knows of is released.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ class Gathering:
         self._owed: dict[str, Release] = {}  # holds that nobody knows of, by call id
         self._going = False  # a batch is being written, or about to be taken
         self._watch: asyncio.TimerHandle | None = None
+        self._looks_again = False
         self._look_at = 0.0  # when the watch is due, in the loop's time
         self._quiet = asyncio.Event()
         self.closed = False
@@ -215,10 +216,14 @@ class Gathering:
 
     def _find_late(self) -> None:
         now = self._loop.time()
-        if now - self._look_at > _STOOD_STILL * self._timeout_s:
+        stood_still = now - self._look_at > _STOOD_STILL * self._timeout_s
+        if stood_still and not self._looks_again:
             # It was this process that stood still: what the database has said by now is read first.
+            # Only once: a process that never gets its turn must not keep its callers for ever.
+            self._looks_again = True
             self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
             return
+        self._looks_again = False
         waiting = False
         for operation in (*self._taken, *self._queue):
             if operation.answer is None or operation.answer.done():

@@ -34,10 +34,14 @@ def open_ledger(
         from proxy.ledger.postgres import PostgresLedger  # noqa: PLC0415 - its driver is 5 MB and 50 ms
 
         inner = PostgresLedger(database, options)
-    folder = Path(settings.spool_dir) if settings.spool_dir else _default_folder(database)
-    return ResilientLedger(inner, folder, unavailable=settings.unavailable)
+    return ResilientLedger(
+        inner, spool_folder(database, settings), unavailable=settings.unavailable
+    )
 
 
-def _default_folder(database: Database) -> Path:
+def spool_folder(database: Database, settings: LedgerSettings) -> Path:
+    """Where this machine keeps what must outlive a process, beside the database."""
+    if settings.spool_dir:
+        return Path(settings.spool_dir)
     beside = database.path.parent if database.is_sqlite else Path("data")
     return beside / SPOOL_FOLDER

@@ -76,6 +76,34 @@ async def test_it_answers_at_once_and_is_ready_when_the_database_comes(
             assert it.stop() == 0
 
 
+async def test_workers_answer_at_once_and_are_ready_when_the_database_comes(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    """Each of several processes by itself; none is taken for dead, or started anew."""
+    async with serve_simulator(create_app()) as upstream:
+        path = write(tmp_path, server, upstream, "reject")
+        with service(tmp_path, "--config", str(path), "--workers", "2", ready=2) as it:
+            refused = []
+            for _ in range(4):  # each on a connection of its own, which any of them may take
+                async with httpx.AsyncClient(base_url=it.url, timeout=30) as client:
+                    answer = await client.post(
+                        "/v1/chat/completions", headers=bearer(KEY), json=chat_body()
+                    )
+                    refused.append((answer.status_code, answer.json()["error"]["code"]))
+
+            await asyncio.to_thread(server.start)
+            it.until(lambda: len(it.events("database_opened")) == 2)
+            async with httpx.AsyncClient(base_url=it.url, timeout=30) as client:
+                served = await client.post(
+                    "/v1/chat/completions", headers=bearer(KEY), json=chat_body()
+                )
+            died = it.events("worker_died")
+            assert it.stop() == 0
+
+    assert refused == [(503, "ledger_unavailable")] * 4
+    assert (served.status_code, died) == (200, [])
+
+
 async def test_told_to_stop_while_it_waits_it_stops(tmp_path: Path, server: PostgresServer) -> None:
     path = write(tmp_path, server, "http://127.0.0.1:9", "reject")
     with service(tmp_path, "--config", str(path)) as it:

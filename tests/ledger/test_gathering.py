@@ -269,6 +269,29 @@ async def test_a_process_that_stood_still_hears_first_what_the_database_said() -
     assert isinstance(await asked, Hold)
 
 
+async def test_a_process_that_stands_still_again_and_again_does_not_keep_its_callers() -> None:
+    """One more look is granted; from then on the time-out counts, whoever was late."""
+    writer = Writer()
+    asked = ask(writer, Reserve(request(5)))
+    await writer.next()
+    loop = asyncio.get_running_loop()
+    stalls = 0
+
+    def stall() -> None:
+        nonlocal stalls
+        stalls += 1
+        _stand_still(2 * TIMEOUT_S)
+        if not asked.done() and stalls < 20:
+            loop.call_soon(stall)
+
+    loop.call_soon(stall)
+
+    with pytest.raises(LedgerError, match="did not answer"):
+        await asked
+    assert stalls < 20
+    writer.answer()
+
+
 def _stand_still(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
