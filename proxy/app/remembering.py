@@ -55,7 +55,7 @@ def _write(folder: Path, data: bytes) -> None:
         with os.fdopen(number, "wb") as file:
             file.write(data)
         Path(beside).replace(folder / _FILE)
-    except BaseException:
+    except BaseException:  # whatever ended it, nothing half-written stays behind
         with contextlib.suppress(OSError):
             Path(beside).unlink()
         raise
