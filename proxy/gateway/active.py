@@ -18,6 +18,7 @@ from proxy.core.call import (
 )
 from proxy.core.limits import Cap
 from proxy.core.objects import Bounded
+from proxy.core.pricing import Rates
 from proxy.core.reservation import Hold, Kept
 from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.base import NOWHERE, Address, Dialect, Patch, RequestFacts
@@ -69,6 +70,7 @@ class ActiveCall(Struct):
     )
     amount_nano: int = 0
     estimate_nano: int = 0
+    plain: Rates | None = None  # of what it was reserved for
     job: Bounded | None = None  # where it submits a batch
     upload: UploadWatch | None = None  # where it sends a file that may become one
     keeps: Kept | None = None  # what goes on when it is over

@@ -57,6 +57,7 @@ class Reservations:
         bound = _bound(call)
         call.amount_nano = bound.most_nano(call.cap)
         call.estimate_nano = self._likely_nano(call, bound)
+        call.plain = bound.plain
         answer = await self._ask(call, bound)
         if isinstance(answer, Refused):
             answer = await self._more_precisely(call, bound, answer)
@@ -92,9 +93,10 @@ class Reservations:
             return
         if call.first_sent is None:  # an answer of a batch, that took its own time and price
             return
-        upstream = call.config.upstreams[last.upstream]
-        query = price_query(upstream, last.model, facts)
-        plain = call.config.prices.rates(query, call.started_at_us)
+        plain = call.plain
+        if last.number > 1:  # perhaps at another upstream
+            query = price_query(call.config.upstreams[last.upstream], last.model, facts)
+            plain = call.config.prices.rates(query, call.started_at_us)
         usage = last.usage
         self.experience.learn(
             record,

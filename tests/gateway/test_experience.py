@@ -184,3 +184,19 @@ def test_a_mean_lies_between_the_least_and_the_most(outputs: list[int]) -> None:
     found = output(learned(*(record(tokens) for tokens in outputs)))
 
     assert min(outputs) - 1 <= found <= max(outputs) + 1
+
+
+def test_learning_many_at_once_comes_to_the_same_as_one_by_one() -> None:
+    """Where much is known already, calls are taken into account together: none is forgotten."""
+    one_by_one, together = Experience(), Experience()
+    for number in range(500):
+        call = record(100 + number % 7, seconds=1 + number % 3, cost_nano=900)
+        one_by_one.learn(call, 1, BODY_BYTES, plain_nano=1_000)
+        one_by_one.means()  # looks at what waits
+        together.learn(call, 1, BODY_BYTES, plain_nano=1_000)
+
+    (_, _, means), (_, _, others) = one_by_one.means().values(), together.means().values()
+    assert means.answers == others.answers == 500
+    assert means.output == pytest.approx(others.output)
+    assert means.made / means.flown_us == pytest.approx(others.made / others.flown_us)
+    assert means.cost_nano / means.plain_nano == pytest.approx(0.9)
