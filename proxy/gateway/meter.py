@@ -15,6 +15,7 @@ from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
 from proxy.gateway.dialects.document_scan import UNREADABLE
+from proxy.gateway.dialects.usage import Json
 from proxy.gateway.experience import Experience
 from proxy.gateway.ports import Tokenizer
 
@@ -130,7 +131,20 @@ class Meter:
             return EMPTY, UsageSource.NONE  # the whole answer is an error, whatever its status says
         if _billed_whole(call, attempt, error) and not _seen_whole(attempt, scanner.scan):
             return self._likely(call, tokens, output), UsageSource.ESTIMATED
-        return Usage(input=tokens, output=output), UsageSource.COUNTED
+        thought = self._thought(call, output)
+        used = Usage(input=tokens, output=output, reasoning=thought)
+        return used, UsageSource.ESTIMATED if thought else UsageSource.COUNTED
+
+    def _thought(self, call: ActiveCall, output: int) -> int:
+        """The reasoning that is billed and that nobody sees: before the answer begins, half of it."""
+        facts = call.facts
+        likely = calibration(facts.model).thinks
+        if likely is None or not facts.makes_text or _is_told_not_to_think(facts.document):
+            return 0
+        team = call.principal.key.team.name
+        tokens = self.experience.reasoning(team, facts.model, likely, stream=facts.stream)
+        tokens *= facts.choices
+        return tokens if output else tokens // 2
 
     def _likely(self, call: ActiveCall, tokens: int, seen: int) -> Usage:
         """The usage of an answer that is billed whole, and was not seen, or not to its end."""
@@ -155,6 +169,12 @@ class Meter:
         text = call.dialect.prompt_text(facts)
         tokens = await self.tokenizer.count_prompt(text, facts, facts.model)
         return calibration(facts.model).input(tokens)
+
+
+def _is_told_not_to_think(document: Json) -> bool:
+    asked = document.get("reasoning")
+    effort = asked.get("effort") if type(asked) is dict else document.get("reasoning_effort")
+    return effort in {"none", "minimal"}
 
 
 def _answered(attempt: Attempt) -> bool:

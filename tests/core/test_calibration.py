@@ -41,3 +41,30 @@ def test_what_is_counted_at_most_is_billed_at_most(model: str) -> None:
 
 def test_a_prompt_is_scaled_too() -> None:
     assert (AS_COUNTED.input(100), calibration("claude-opus-5").input(100)) == (100, 147)
+
+
+def test_calls_that_are_made_together_are_wrapped_again() -> None:
+    """OpenAI's models write a call of a tool that makes them all."""
+    gpt = calibration("gpt-4o-mini-2024-07-18")
+
+    assert [gpt.output(20, calls) for calls in (0, 1, 2)] == [20, 27, 51]
+
+
+@pytest.mark.parametrize(
+    ("model", "thinks"),
+    [
+        ("gpt-5-nano", 192),
+        ("gpt-5", 192),
+        ("o4-mini", 128),
+        ("grok-4.3", 96),
+        ("gpt-5.4", 0),
+        ("gemini-2.5-flash", 0),
+        ("gpt-5-chat-latest", None),
+        ("gpt-4o", None),
+        ("grok-4-1-fast-non-reasoning", None),
+        ("deepseek-reasoner", None),
+    ],
+)
+def test_what_a_model_likely_thinks_unseen(model: str, thinks: int | None) -> None:
+    """None: nothing, or it is shown and counted. 0: that is for experience to say."""
+    assert thinks == calibration(model).thinks

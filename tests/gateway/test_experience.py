@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.core.call import AttemptRecord, CallRecord, Outcome
 from proxy.core.usage import Usage, UsageSource
@@ -200,3 +201,19 @@ def test_learning_many_at_once_comes_to_the_same_as_one_by_one() -> None:
     assert means.output == pytest.approx(others.output)
     assert means.made / means.flown_us == pytest.approx(others.made / others.flown_us)
     assert means.cost_nano / means.plain_nano == pytest.approx(0.9)
+
+
+def test_reasoning_is_learned_by_model_alone() -> None:
+    """A rule counts until there is experience; other models say nothing."""
+    known = Experience()
+    before = known.reasoning("search", "gpt-5", 192, stream=False)
+    for thought in (100, 300):
+        answer = record(400)
+        used = replace(answer.attempts[0].usage, output=400 - thought, reasoning=thought)
+        attempt = replace(answer.attempts[0], usage=used)
+        known.learn(replace(answer, attempts=(attempt,)), 1, BODY_BYTES)
+
+    assert before == 192
+    assert known.reasoning("search", "gpt-5", 192, stream=False) == 200
+    assert known.reasoning("other", "gpt-5", 192, stream=False) == 200
+    assert known.reasoning("search", "o4-mini", 128, stream=False) == 128

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from proxy.core.calibration import Calibration
 from proxy.gateway.dialects import sse
 from proxy.gateway.dialects.chat_chunks import event_text, plain_text
 from proxy.gateway.dialects.output_count import OutputCount
@@ -41,6 +42,10 @@ class StreamOutput:
         """The tokens so far."""
         tokens = self._tokens = self._output.tokens()
         return tokens
+
+    def billed(self, calibration: Calibration) -> int:
+        """The tokens that are likely billed."""
+        return self._output.billed(calibration)
 
     def add(self, block: bytes) -> None:
         """Take the text of whole events."""

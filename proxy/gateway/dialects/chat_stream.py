@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from proxy.core.calibration import calibration
 from proxy.core.tokens import chat_tokens
 from proxy.gateway.dialects import sse
 from proxy.gateway.dialects.base import RequestFacts, Scan, Watch
@@ -120,7 +121,7 @@ class StreamScanner:
         rest, self._uncounted = self._uncounted, b""
         if rest:
             self._output.add(rest)
-        return self._output.tokens()
+        return self._output.billed(calibration(self._facts.model))
 
     def _surely_fits(self) -> bool:
         """Whether what is kept holds less text than tokens are left, however short they are."""

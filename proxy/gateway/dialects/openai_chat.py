@@ -4,6 +4,7 @@ from typing import Final
 
 import orjson
 
+from proxy.core.calibration import calibration
 from proxy.core.errors import Refusal
 from proxy.gateway.dialects import chat_request, splice
 from proxy.gateway.dialects.base import (
@@ -62,7 +63,7 @@ class OpenAIChat:
         """A scanner for one answer to this request."""
         if watch.streamed:
             return StreamScanner(facts, watch)
-        return DocumentScanner(ChatAnswer(), watch)
+        return DocumentScanner(ChatAnswer(), watch, calibration(facts.model))
 
     def prompt_text(self, facts: RequestFacts) -> str:
         """All text of the request that the provider tokenizes, without what its template adds."""

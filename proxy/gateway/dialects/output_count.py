@@ -50,7 +50,7 @@ class OutputCount:
         if run is None:
             if len(self._runs) >= _MOST_RUNS:
                 self._forget()
-            self._calls += place.startswith("tool")
+            self._calls += place.startswith("tool") or place.endswith(".name")
             self._runs[place] = [text]
             self._kept[place] = len(text)
         else:
@@ -79,7 +79,7 @@ class OutputCount:
     def billed(self, calibration: Calibration) -> int:
         """The tokens that the model's own vocabulary likely made of it.
 
-        A place whose name begins with ``tool`` is a call of one.
+        A place whose name begins with ``tool`` is a call of one, and so is one where its name stands.
         """
         return calibration.output(self.tokens(), self._calls)
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from proxy.core.calibration import calibration
 from proxy.core.errors import Refusal
 from proxy.gateway.dialects import responses_request
 from proxy.gateway.dialects.base import (
@@ -52,10 +53,10 @@ class Responses:
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""
-        del facts
+        calibrated = calibration(facts.model)
         if watch.streamed:
-            return EventScanner(ResponsesEvents(), EventStream(), watch)
-        return DocumentScanner(ResponsesAnswer(), watch)
+            return EventScanner(ResponsesEvents(), EventStream(), watch, calibrated)
+        return DocumentScanner(ResponsesAnswer(), watch, calibrated)
 
     def prompt_text(self, facts: RequestFacts) -> str:
         """All text of the request that the provider tokenizes."""

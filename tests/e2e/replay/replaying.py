@@ -63,6 +63,19 @@ class Replay:
 
     async def exchange(self, exchange: Exchange, where: Place, split: str) -> tuple[str, list[str]]:
         """Replay one: the endpoint that it was recorded as, and what was wrong."""
+        path, headers, body = self.request(exchange, where, split)
+        answer = await self.client.request(exchange["method"], path, headers=headers, content=body)
+        if "x-farebox-call-id" not in answer.headers or exchange["id"] not in self.upstream.asked:
+            return "?", [f"not forwarded: {answer.status_code} {answer.text[:200]}"]
+        problems = _compare_answer(exchange, answer, asked=body)
+        row = await self.row(answer.headers["x-farebox-call-id"])
+        counts = expected(exchange, where)
+        return row["endpoint"], problems + _compare_row(exchange, row, counts)
+
+    def request(
+        self, exchange: Exchange, where: Place, split: str
+    ) -> tuple[str, dict[str, str], bytes]:
+        """Path, headers and body that a client sends."""
         headers = {
             name.lower(): str(value[-1] if isinstance(value, list) else value)
             for name, value in (exchange["request_headers"] or {}).items()
@@ -75,15 +88,10 @@ class Replay:
         if content_type:
             headers.setdefault("content-type", content_type)
         path = where.path + (f"?{exchange['query']}" if exchange["query"] else "")
-        answer = await self.client.request(exchange["method"], path, headers=headers, content=body)
-        if "x-farebox-call-id" not in answer.headers or exchange["id"] not in self.upstream.asked:
-            return "?", [f"not forwarded: {answer.status_code} {answer.text[:200]}"]
-        problems = _compare_answer(exchange, answer, asked=body)
-        row = await self._row(answer.headers["x-farebox-call-id"])
-        counts = expected(exchange, where)
-        return row["endpoint"], problems + _compare_row(exchange, row, counts)
+        return path, headers, body
 
-    async def _row(self, call_id: str) -> dict[str, Any]:
+    async def row(self, call_id: str) -> dict[str, Any]:
+        """What the ledger says of a call."""
         answer = await self.client.get(f"/farebox/v1/calls/{call_id}", headers=bearer(KEY))
         row: dict[str, Any] = answer.json()
         return row

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from tests.e2e.replay.place import Exchange
 
+CUT = "cut:"  # a split: so many bytes, and the connection breaks
 REPLAY = "x-replay"  # the request's header: the exchange's id and the split, with a blank between
 
 # The length, and how the bytes were sent, are this server's own; connection handling, too.
@@ -32,6 +33,13 @@ SPLITS: dict[str, Callable[[bytes], Iterable[bytes]]] = {
     "7": _by(7),
     "1": _by(1),
 }
+
+
+def _pieces(exchange: Exchange, split: str) -> Iterable[bytes]:
+    body = answer_body(exchange)
+    if split.startswith(CUT):
+        return [body[: int(split.removeprefix(CUT))]]
+    return SPLITS[split](body)
 
 
 def answer_body(exchange: Exchange) -> bytes:
@@ -89,10 +97,13 @@ class ReplayUpstream:
         told = "".join(f"{name}: {value}\r\n" for name, value in shown)
         writer.write(f"HTTP/1.1 {exchange['status']} Replayed\r\n{told}\r\n".encode("latin-1"))
         if not no_body:
-            for piece in SPLITS[split](answer_body(exchange)):
+            for piece in _pieces(exchange, split):
                 if piece:
                     writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                     await writer.drain()
+            if split.startswith(CUT):
+                await writer.drain()
+                raise ConnectionError("as the recording says no more")
             writer.write(b"0\r\n\r\n")
         await writer.drain()
 
