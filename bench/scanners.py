@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.core import microseconds
 from proxy.gateway.dialects import aws_events
@@ -177,6 +177,77 @@ def streams(texts: list[str] = TEXTS) -> Iterator[Stream]:
     yield Stream("bedrock invoke", "invoke", "bedrock", _AWS, invoke)
 
 
+class Document(NamedTuple):
+    """A whole answer."""
+
+    name: str
+    endpoint: str
+    family: str
+    body: Json
+
+
+def documents() -> Iterator[Document]:
+    """One of each kind, with 300 tokens of text, and an embedding of 1,536 numbers."""
+    text = "".join(TEXTS)
+    said = {"role": "assistant", "content": text}
+    counts = {"prompt_tokens": 9, "completion_tokens": EVENTS, "total_tokens": 9 + EVENTS}
+    units = {"input_tokens": 9, "output_tokens": EVENTS}
+    yield Document("chat completions", "chat.completions", "openai", {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1741569952, "model": "gpt-4o",
+        "choices": [{"index": 0, "message": said, "finish_reason": "stop"}], "usage": counts,
+    })  # fmt: skip
+    message = {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text}],
+    }
+    yield Document("responses", "responses", "openai", {
+        "id": "resp_1", "object": "response", "status": "completed", "model": "gpt-5-mini",
+        "output": [message], "usage": {**units, "total_tokens": 9 + EVENTS},
+    })  # fmt: skip
+    yield Document("anthropic", "messages", "anthropic", {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6",
+        "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "usage": units,
+    })  # fmt: skip
+    chunk = _gemini([text])[0]
+    yield Document("gemini", "generate_content", "gemini", chunk)
+    yield Document("cohere", "chat", "cohere", {
+        "id": "c-1", "finish_reason": "COMPLETE", "usage": {"billed_units": units, "tokens": units},
+        "message": {"role": "assistant", "content": [{"type": "text", "text": text}]},
+    })  # fmt: skip
+    yield Document("ollama", "chat", "ollama", {
+        "model": "qwen3", "message": said, "done": True, "prompt_eval_count": 9, "eval_count": EVENTS,
+    })  # fmt: skip
+    usage = {"inputTokens": 9, "outputTokens": EVENTS, "totalTokens": 9 + EVENTS}
+    yield Document("bedrock converse", "converse", "bedrock", {
+        "output": {"message": {"role": "assistant", "content": [{"text": text}]}},
+        "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1},
+    })  # fmt: skip
+    vector = {"object": "embedding", "index": 0, "embedding": [n / 7919 for n in range(1536)]}
+    yield Document("embeddings", "embeddings", "openai", {
+        "object": "list", "data": [vector], "model": "text-embedding-3-small",
+        "usage": {"prompt_tokens": 9, "total_tokens": 9},
+    })  # fmt: skip
+
+
+def read_whole(document: Document, body: bytes) -> object:
+    """What is learned of a whole answer."""
+    facts = RequestFacts("some-model", output_limit=4096)
+    watch = Watch(False, False, 4096, len, content_type="application/json")
+    scanner = dialect_at(document.endpoint, document.family).scanner(facts, watch)
+    scanner.feed(body)
+    scanner.finish()
+    return scanner.scan.usage
+
+
+def figure(document: Document) -> float:
+    """Microseconds a call."""
+    body = json.dumps(document.body, separators=(",", ":")).encode()
+    if not read_whole(document, body):
+        raise RuntimeError(f"{document.name}: no usage was found: the figures would mean nothing")
+    return microseconds(lambda: read_whole(document, body))
+
+
 def dialect_at(endpoint: str, family: str) -> Dialect:
     """The dialect of an endpoint."""
     for route in ROUTES:
@@ -232,12 +303,16 @@ def main() -> int:
     options = parser.parse_args()
     gc.disable()
     found = {stream.name: figures(stream) for stream in streams()}
+    whole = {document.name: figure(document) for document in documents()}
     if options.json:
         print(json.dumps({name: [round(us, 3) for us in pair] for name, pair in found.items()}))
         return 0
     print("  an event    in a large read")
     for name, (singly, at_once) in found.items():
         print(f"{singly:8.2f} µs {at_once:8.2f} µs   {name}")
+    print("   a call")
+    for name, us in whole.items():
+        print(f"{us:8.2f} µs   {name}")
     return 0
 
 

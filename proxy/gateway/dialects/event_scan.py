@@ -6,6 +6,7 @@ event is parsed where its reader has marked it as one that says something, or wh
 counted: because the output could reach its cap, or, at the end, because no usage was reported.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import orjson
@@ -131,8 +132,8 @@ class EventScanner:
         else:
             self._hear()
             self._counting = True
-            for frame in self._frames():
-                if self._take(frame, before):
+            for frame, last in self._frames():
+                if self._take(frame, before, last=last):
                     out = self._end_at(frame, data, before)
             self._counting = False
         if self._unheard_bytes > _MOST_UNHEARD:
@@ -182,8 +183,8 @@ class EventScanner:
         reader, block = self._reader, self._joined()
         glance = self._framing.glance(block, reader.marks, self._last)
         if glance is None:
-            for frame in self._framing.feed(block):
-                self._take(frame)
+            for frame, last in self._apart(self._framing.feed(block)):
+                self._take(frame, last=last)
             return
         for raw in glance.marked:
             self._note(*self._framing.opened(raw))
@@ -191,8 +192,16 @@ class EventScanner:
             self._unheard.append(glance.block)
             self._unheard_bytes += len(glance.block)
 
-    def _frames(self) -> list[Frame]:
-        return self._framing.feed(self._joined())
+    def _frames(self) -> Iterator[tuple[Frame, bool]]:
+        return self._apart(self._framing.feed(self._joined()))
+
+    def _apart(self, frames: list[Frame]) -> Iterator[tuple[Frame, bool]]:
+        """Each, and whether it may be the last one to say what only the last one says."""
+        least = 0
+        if len(frames) > 1 and self._last:
+            marked = (i for i in range(len(frames) - 1, 0, -1) if _has(frames[i].raw, self._last))
+            least = next(marked, 0)
+        return ((frame, number >= least) for number, frame in enumerate(frames))
 
     def _joined(self) -> bytes:
         kept = self._kept
@@ -215,13 +224,13 @@ class EventScanner:
             left = self._cap - self._output.at_most
         return min(room, left - self._framing.held)
 
-    def _take(self, frame: Frame, before: int | None = None) -> bool:
+    def _take(self, frame: Frame, before: int | None = None, *, last: bool = True) -> bool:
         """Read one event. True where the output runs past the cap with it.
 
         What ends before ``before`` is with the client already.
         """
         kind, payload = self._framing.opened(frame.raw)
-        document = self._note(kind, payload)
+        document = self._note(kind, payload, last=last)
         if self.cut or not payload.startswith(b"{"):
             return False
         if not self._counting:
@@ -237,19 +246,17 @@ class EventScanner:
         self._say(texts)
         return False
 
-    def _note(self, kind: str, payload: bytes) -> Json | None:
+    def _note(self, kind: str, payload: bytes, *, last: bool = True) -> Json | None:
         """Read an event that is marked, or carries no object; None where there is no more to it than text."""
         if not payload.startswith(b"{"):
             self._reader.end(kind or payload[:32].decode("utf-8", "replace").strip())
             return None
-        for marks in (self._reader.marks, self._last):
-            for mark in marks:
-                if mark in payload:
-                    document = parse(payload)
-                    if document is not None:
-                        self._reader.event(kind, document)
-                    return document
-        return None
+        if not _has(payload, self._reader.marks) and not (last and _has(payload, self._last)):
+            return None
+        document = parse(payload)
+        if document is not None:
+            self._reader.event(kind, document)
+        return document
 
     def _crosses(self, texts: Texts) -> bool:
         said = list(texts)
@@ -297,6 +304,14 @@ class EventScanner:
     def _say(self, texts: Texts) -> None:
         for place, text in texts:
             self._output.add(place, text)
+
+
+def _has(payload: bytes, marks: tuple[bytes, ...]) -> bool:
+    """Whether it says one of these."""
+    for mark in marks:  # noqa: SIM110 - for each event: a generator costs more than what it does
+        if mark in payload:
+            return True
+    return False
 
 
 def _least(cap: int | None, paid: int | None) -> int | None:

@@ -139,13 +139,18 @@ def prompt_pieces(document: Json) -> Iterator[str]:
         yield written(schema)
 
 
+_SPOKEN: Final = tuple(
+    (name, re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), name))
+    for name in ("functionCall", "functionResponse", "executableCode", "codeExecutionResult")
+)
+
+
 def spoken_in(part: Json) -> Iterator[tuple[str, str]]:
     """The text of one part, as (what it is, text)."""
     text = part.get("text")
     if type(text) is str and text:
         yield "thought" if part.get("thought") is True else "text", text
-    for name in ("functionCall", "functionResponse", "executableCode", "codeExecutionResult"):
-        snake = re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), name)
+    for name, snake in _SPOKEN:
         value = member(part, name, snake)
         if type(value) is dict:
             yield name, written({k: v for k, v in value.items() if k != "id"})

@@ -1,6 +1,7 @@
 """The framing of a JSON array that grows: Gemini's streams where nobody asked for server-sent events."""
 
 import re
+from functools import reduce
 from typing import Final
 
 from proxy.gateway.dialects import framing
@@ -11,6 +12,19 @@ _OPENING: Final = frozenset(b"[{")
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _OUTSIDE = re.compile(rb'[^"\[\]{}]*+')
 _SEPARATORS: Final = b" \t\r\n,[]"
+_DEEPEST: Final = 12  # brackets within brackets; answers have seven
+
+
+def _within(deeper: bytes) -> bytes:
+    """What may stand between two brackets: no bracket but in strings, and pairs of them."""
+    string = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+    return rb'(?:[^"\[\]{}]++|%b|[\[{]%b[\]}])*+' % (string, deeper)
+
+
+# A whole element that is here already, in one step: what its parts mean is of no interest.
+_ELEMENT = re.compile(
+    rb"[\[{]%b[\]}]" % reduce(lambda d, _: _within(d), range(_DEEPEST), b""), re.DOTALL
+)
 
 
 class Elements:
@@ -44,6 +58,9 @@ class Elements:
             at = self._looked = _OUTSIDE.match(held, self._looked).end()  # type: ignore[union-attr]
             if at == len(held):
                 break
+            if not self._depth and self._began and (whole := _ELEMENT.match(held, at)):
+                frames += self._cut(whole.end())
+                continue
             self._looked = at + 1
             if self._bracket(held[at]):
                 frames += self._cut(at + 1)
