@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxy.core.budgets import Scope
-from proxy.core.money import nano_from_usd
 from proxy.ledger.base import BudgetView
 from proxy.store.audits import AuditRow
 from proxy.store.call_filter import CallFilter
 from proxy.store.key_rows import StoredKey
 from proxy.store.latency import Latency
 from proxy.store.records import CallPage
-from proxy.store.reports import GroupBy, SpendQuery, SpendRow
+from proxy.store.reports import GroupBy, SpendPage, SpendQuery
 from proxy.store.rows import CallDetail
 from proxy.ui.deps import UiDeps
 from proxy.ui.spans import Span
@@ -68,11 +67,11 @@ class Sight:
         """What was spent in a span, from the rollups, by the query of the reports: all groups, or the first."""
         query = SpendQuery(group_by, span.from_s, span.until_s, team=self._team(team), model=model)
         page = await self._deps.records.spend(query, limit or _AT_ONCE)
-        items = page.items
+        found = _spent(page)
         while page.next_cursor and limit is None:
             page = await self._deps.records.spend(query, _AT_ONCE, page.next_cursor)
-            items += page.items
-        return [_spent(row) for row in items]
+            found += _spent(page)
+        return found
 
     async def calls(self, wanted: CallFilter, limit: int, cursor: str | None) -> CallPage:
         """A page of calls, the newest first."""
@@ -137,13 +136,16 @@ class Sight:
         return self.viewer.team is None or team == self.viewer.team
 
 
-def _spent(row: SpendRow) -> Spent:
-    return Spent(
-        row.group,
-        row.calls,
-        row.errors or 0,
-        row.unpriced or 0,
-        row.input_tokens,
-        row.output_tokens,
-        nano_from_usd(row.cost_usd),
-    )
+def _spent(page: SpendPage) -> list[Spent]:
+    return [
+        Spent(
+            row.group,
+            row.calls,
+            row.errors or 0,
+            row.unpriced or 0,
+            row.input_tokens,
+            row.output_tokens,
+            nano,
+        )
+        for row, nano in zip(page.items, page.costs_nano, strict=True)
+    ]

@@ -37,8 +37,11 @@ async def show(request: Request, sight: Sight) -> Response:
     span = read_span(asked.get("range", ""), asked.get("from", ""), asked.get("to", ""), now_s)
     by = asked.get("by", "")
     by = by if by in STACKS else ("team" if sight.viewer.is_admin else "model")
-    (spent, month), moved, budgets = await asyncio.gather(
-        _spend_and_month(sight, span, by, now_s), _movers(sight, now_s), sight.budgets()
+    days, budgets = await asyncio.gather(_days(sight, span, by, now_s), sight.budgets())
+    spent, month, moved = await asyncio.gather(
+        _spent(sight, span, by, days),
+        _month(sight, by, days, now_s),
+        _movers(sight, by, days, now_s),
     )
     series = _series(spent, span, by)
     shown = charts.rest_together(series)
@@ -63,23 +66,20 @@ async def show(request: Request, sight: Sight) -> Response:
     )
 
 
-async def _spend_and_month(
-    sight: Sight, span: Span, by: str, now_s: float
-) -> tuple[list[Spent], "Month"]:
-    """What the chart shows, and the months. One query where both are in days of the same rollup."""
-    last, this = named("last-month", now_s), named("month", now_s)
-    months = Span(last.from_s, this.until_s, "")
-    if span.by_hour or by == "workflow":
-        time = GroupBy.HOUR if span.by_hour else GroupBy.DAY
-        spent, days = await asyncio.gather(
-            sight.spend((time, STACKS[by]), span), sight.spend((GroupBy.DAY,), months)
-        )
-        return spent, await _month(sight, days, now_s)
-    both = Span(min(span.from_s, months.from_s), max(span.until_s, months.until_s), "")
-    found = await sight.spend((GroupBy.DAY, STACKS[by]), both)
+async def _days(sight: Sight, span: Span, by: str, now_s: float) -> list[Spent]:
+    """What each day spent by what the chart is stacked by: of both months, and of what the chart shows."""
+    since, until = named("last-month", now_s).from_s, named("month", now_s).until_s
+    if not span.by_hour:
+        since, until = min(span.from_s, since), max(span.until_s, until)
+    return await sight.spend((GroupBy.DAY, STACKS[by]), Span(since, until, ""))
+
+
+async def _spent(sight: Sight, span: Span, by: str, days: Sequence[Spent]) -> list[Spent]:
+    """What the chart shows."""
+    if span.by_hour:
+        return await sight.spend((GroupBy.HOUR, STACKS[by]), span)
     starts = {iso_day(at) for at in span.steps}
-    spent = [row for row in found if row.group["day"] in starts]
-    return spent, await _month(sight, found, now_s)
+    return [row for row in days if row.group["day"] in starts]
 
 
 # The chart
@@ -131,9 +131,11 @@ class Month:
         return change(self.spent, self.so_far_last)
 
 
-async def _month(sight: Sight, days: Iterable[Spent], now_s: float) -> Month:
+async def _month(sight: Sight, by: str, days: Iterable[Spent], now_s: float) -> Month:
     """The months, of what their days spent."""
     this, last = named("month", now_s), named("last-month", now_s)
+    if by == "workflow":  # the rollup of those keeps neither errors nor what has no price
+        days = await sight.spend((GroupBy.DAY,), Span(last.from_s, this.until_s, ""))
     until = _same_time(last, this, now_s)
     part = Span(until // DAY_S * DAY_S, until, "")  # the hours of the last of these days
     hours = await sight.spend((), part) if part.steps else []
@@ -203,13 +205,17 @@ class Mover:
         return change(self.now, self.before)
 
 
-async def _movers(sight: Sight, now_s: float) -> list[Mover]:
+async def _movers(sight: Sight, by: str, days: list[Spent], now_s: float) -> list[Mover]:
     today = int(now_s) // DAY_S * DAY_S
     span = Span(today - 2 * _WEEK_S, today, "")
     kinds: Sequence[GroupBy] = (GroupBy.TEAM, GroupBy.MODEL)
     if not sight.viewer.is_admin:
         kinds = (GroupBy.MODEL, GroupBy.WORKFLOW)
-    found = await asyncio.gather(*(sight.spend((GroupBy.DAY, kind), span) for kind in kinds))
+
+    async def of(kind: GroupBy) -> list[Spent]:
+        return days if kind == by else await sight.spend((GroupBy.DAY, kind), span)
+
+    found = await asyncio.gather(*(of(kind) for kind in kinds))
     movers = [
         mover
         for kind, rows in zip(kinds, found, strict=True)
