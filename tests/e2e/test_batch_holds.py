@@ -360,3 +360,22 @@ async def test_a_file_passes_in_pieces(tmp_path: Path, migrated: Path) -> None:
         assert provider.files[sent.json()["id"]] == data
         assert taken.status_code == 200
         assert await held_nano(run) > 3 * 500 * 5_000
+
+
+async def test_batches_that_are_not_metered_are_decided_by_policy(
+    tmp_path: Path, migrated: Path
+) -> None:
+    """A blocking budget does not let through what nobody counts."""
+    provider = BatchProvider()
+    upstreams = {
+        "sim": {"preset": "openai", "base_url": "{simulator}/v1"},
+        "g": {"dialect": "gemini", "base_url": "{simulator}/v1beta"},
+        "c": {"dialect": "cohere", "base_url": "{simulator}"},
+    }
+    models = [{"match": f"{name}*", "upstream": name} for name in upstreams]
+    async with begin(tmp_path, migrated, provider, upstreams=upstreams, models=models) as run:
+        paths = ("/v1/batch/jobs", "/v1/embed-jobs", "/v1beta/models/m:batchGenerateContent")
+        answers = [await run.client.post(path, json={}, headers=bearer(KEY)) for path in paths]
+
+        assert ["can't be bounded" in answer.text for answer in answers] == [True] * 3
+        assert provider.heard == []
