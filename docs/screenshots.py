@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 from tests.ui.served import TOKEN, Served, served
 
@@ -41,30 +42,35 @@ SHOTS: dict[str, tuple[str, str, tuple[int, int], bool]] = {
 
 
 def main() -> None:
-    """Take them all."""
-    FOLDER.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=ARGUMENTS
-        )
-        with _ledger(CALLS) as site:
-            for name, (path, scheme, size, whole) in SHOTS.items():
-                with _window(browser, site, scheme, size) as page:
-                    page.goto(path)
-                    _take(page, name, whole=whole)
-            _states(browser, site)
-        with _ledger(0) as site, _window(browser, site, "light", WIDE) as page:
-            page.goto("/ui")
-            _take(page, "empty")
-        with _ledger(1) as site, _window(browser, site, "light", WIDE) as page:
-            page.goto("/ui/calls?range=90d")
-            _take(page, "one-call")
-        browser.close()
+    """Take them all, over a ledger that looks like something."""
+    take_all(FOLDER, CALLS)
     total = sum(file.stat().st_size for file in FOLDER.glob("*.png"))
     sys.stdout.write(f"{total / 1e6:.2f} MB in {FOLDER}\n")
 
 
-def _states(browser: Browser, site: Served) -> None:
+def take_all(folder: Path, calls: int) -> None:
+    """Each page and state, over so many calls."""
+    folder.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS
+        )
+        with _ledger(calls) as site:
+            for name, (path, scheme, size, whole) in SHOTS.items():
+                with _window(browser, site, scheme, size) as page:
+                    page.goto(path)
+                    _take(page, folder, name, whole=whole)
+            _states(browser, site, folder)
+        with _ledger(0) as site, _window(browser, site, "light", WIDE) as page:
+            page.goto("/ui")
+            _take(page, folder, "empty")
+        with _ledger(1) as site, _window(browser, site, "light", WIDE) as page:
+            page.goto("/ui/calls?range=90d")
+            _take(page, folder, "one-call")
+        browser.close()
+
+
+def _states(browser: Browser, site: Served, folder: Path) -> None:
     """What comes of doing something: a call opened, a cap reviewed, a login, a team's own view."""
     with _window(browser, site, "dark", WIDE) as page:
         page.goto("/ui/calls?range=90d&upstream=anthropic&outcome=completed")
@@ -72,19 +78,19 @@ def _states(browser: Browser, site: Served) -> None:
             page.locator("main tbody tr")
         ).first.locator("a").first.click()
         page.wait_for_url("**/ui/calls/fb-*")
-        _take(page, "call-dark", whole=True)
+        _take(page, folder, "call-dark", whole=True)
     with _window(browser, site, "light", WIDE) as page:
         page.goto("/ui/budgets/edit?id=team:support:month")
         page.get_by_label("Limit in US dollars").fill("1")
         page.get_by_role("button", name="Review the change").click()
         page.wait_for_load_state()
-        _take(page, "cap-review")
+        _take(page, folder, "cap-review")
         page.get_by_role("button", name="Log out").click()
         page.wait_for_url("**/ui/login")
-        _take(page, "login")
+        _take(page, folder, "login")
     with _window(browser, site, "light", WIDE, site.secrets["growth-prod"]) as page:
         page.goto("/ui/budgets")
-        _take(page, "team-over-budget")
+        _take(page, folder, "team-over-budget")
 
 
 @contextmanager
@@ -101,18 +107,28 @@ def _window(
         base_url=site.url,
         color_scheme="dark" if scheme == "dark" else "light",
         viewport={"width": size[0], "height": size[1]},
+        storage_state=_logged_in(browser, site.url, secret),
     )
+    yield context.new_page()
+    context.close()
+
+
+@cache
+def _logged_in(browser: Browser, url: str, secret: str) -> StorageState:
+    """The cookies of a session: one login for all windows."""
+    context = browser.new_context(base_url=url)
     page = context.new_page()
     page.goto("/ui/login")
     page.get_by_label("Admin token or key").fill(secret)
     page.keyboard.press("Enter")
     page.wait_for_url(lambda url: "/login" not in url)
-    yield page
+    state = context.storage_state()
     context.close()
+    return state
 
 
-def _take(page: Page, name: str, *, whole: bool = False) -> None:
-    page.screenshot(path=FOLDER / f"{name}.png", full_page=whole)
+def _take(page: Page, folder: Path, name: str, *, whole: bool = False) -> None:
+    page.screenshot(path=folder / f"{name}.png", full_page=whole)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -22,9 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.core.errors import LedgerError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 
@@ -162,7 +164,7 @@ class Database:
             self._async_engine = None
 
 
-async def _transact(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+async def _transact(engine: "AsyncEngine", work: Callable[[Connection], T]) -> T:
     for _ in range(_TRIES - 1):
         try:
             async with engine.begin() as connection:
@@ -239,8 +241,11 @@ def _begin(connection: Connection) -> None:
 # PostgreSQL
 
 
-def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
+def postgres_engine(url: URL, pool_size: int) -> "AsyncEngine":
     """A small pool on asyncpg. A connection that died while idle is replaced unseen."""
+    # With SQLite, a report would wait a fifth of a second for what it never uses.
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
+
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
