@@ -1,7 +1,10 @@
 """How often somebody may try to log in.
 
-Counted in each process by itself: with N workers an attacker has N times as many tries, which a token
-worth its name does not mind.
+Counted in each process by itself: N workers give an attacker N times as many tries. That is a bound on
+noise and on careless tokens, not what protects: the admin API of the same port counts none, since a
+limit there would let anybody shut an administrator out. What protects is a token that can't be guessed;
+``farebox check`` tells of one that is short. A limit in the database would be a write that anybody
+can cause without having proved who they are.
 """
 
 from collections import OrderedDict, deque

@@ -138,3 +138,22 @@ def test_models_that_an_upstream_does_not_list_are_told(
     found, said, _ = verdict(cli, "upstream main")
     assert found == expected
     assert said.endswith(detail)
+
+
+def test_an_admin_token_that_can_be_guessed_is_told_of(cli: Cli) -> None:
+    """Tries are not counted at the admin API: its token has to be long."""
+    configure(cli, "admin_token: hunter2\n")
+
+    found, told, code = verdict(cli, "admin API")
+
+    assert (found, code) == ("note", 0)
+    assert "openssl rand" in told
+    assert "hunter2" not in told
+
+
+def test_a_long_admin_token_is_nothing_to_tell_of(cli: Cli) -> None:
+    configure(cli, "admin_token: 0123456789abcdef\n")
+
+    rows = cli("check", "--format", "json").rows
+
+    assert [row for row in rows if row["what"] == "admin API"] == []
