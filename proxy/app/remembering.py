@@ -24,13 +24,14 @@ _log = structlog.get_logger("farebox")
 
 def recall(folder: Path, experience: Experience) -> None:
     """Take up what a process before this one has kept there."""
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            kept = msgspec.json.decode((folder / _FILE).read_bytes(), type=_Kept)
-        except (msgspec.MsgspecError, PermissionError) as error:
-            _log.warning("experience_not_read", problem=str(error))
-        else:
-            experience.take_up(dict(kept))
+    try:
+        kept = msgspec.json.decode((folder / _FILE).read_bytes(), type=_Kept)
+    except FileNotFoundError:
+        return  # the first one here
+    except (msgspec.MsgspecError, OSError) as error:
+        _log.warning("experience_not_read", problem=str(error))
+    else:
+        experience.take_up(dict(kept))
 
 
 async def remember(folder: Path, experience: Experience) -> None:

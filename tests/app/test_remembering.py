@@ -65,6 +65,17 @@ def test_nonsense_is_passed_over(tmp_path: Path, data: bytes) -> None:
     assert output(found) == 512
 
 
+def test_a_folder_that_is_none_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = Experience()
+
+    with capture_logs() as said:
+        recall(tmp_path / "file" / "spool", found)
+
+    assert output(found) == 512
+    assert [entry["event"] for entry in said] == ["experience_not_read"]
+
+
 async def test_a_folder_that_can_not_be_written_ends_nothing(tmp_path: Path) -> None:
     """It is said, and tried again."""
     blocked = tmp_path / "spool"

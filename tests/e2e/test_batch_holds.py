@@ -295,6 +295,7 @@ async def test_kill_minus_nine_loses_nothing(tmp_path: Path, migrated: Path) -> 
         )
         body = BODY | {"input_file_id": sent.json()["id"]}
         taken = await client.post(f"{url}/v1/batches", json=body, headers=bearer(KEY))
+        await spent()  # which waits until the submission is in the ledger
         await asyncio.to_thread(first.stop, signal.SIGKILL)
         second = await serve()
         url = second.url
