@@ -147,8 +147,13 @@ def farebox_config(port: int, mock_port: int, database: str, options: FareboxOpt
 
 
 @contextlib.contextmanager
-def farebox(folder: Path, mock_port: int, options: FareboxOptions) -> Iterator[Gateway]:
-    """``farebox serve`` as it would be run, its log going to a file."""
+def farebox(
+    folder: Path, mock_port: int, options: FareboxOptions, *, ready: bool = True
+) -> Iterator[Gateway]:
+    """``farebox serve`` as it would be run, its log going to a file.
+
+    Not ``ready``: it takes calls, and loads what answers under ``/readyz`` meanwhile.
+    """
     port, log = free_port(), folder / "farebox.log"
     log.touch()
     config = folder / "farebox.yaml"
@@ -162,7 +167,8 @@ def farebox(folder: Path, mock_port: int, options: FareboxOptions) -> Iterator[G
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
     with running(command, cpu=cpu, log=log, environment=environment) as process:
         await_port(process, port, log, limit_s=120 if options.under else 60)
-        _await_ready(port)
+        if ready:
+            _await_ready(port)
         yield Gateway("farebox", port, process.pid)
 
 

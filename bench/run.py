@@ -103,7 +103,7 @@ def _time_start(plan: Plan, folder: Path, mock_port: int) -> float:
     with farebox(folder, mock_port, plan.farebox):
         pass
     start = time.monotonic()
-    with farebox(folder, mock_port, plan.farebox) as gateway:
+    with farebox(folder, mock_port, plan.farebox, ready=False) as gateway:
         return first_answer_s(start, gateway, MODES[0].body)
 
 
