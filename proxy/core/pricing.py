@@ -43,8 +43,8 @@ class Charge(Struct, frozen=True):
 # can be rated again: tier=flex, variant=us.
 TIER_FLAG = "tier="
 VARIANT_FLAG = "variant="
+BATCH = "batch"  # the variant of what nobody waits for, at half the price or so
 # The variant of capacity that was paid for in advance: no token is billed, whatever the model.
-BATCH = "batch"  # what nobody waits for, at half the price or so
 PROVISIONED = "provisioned_throughput"
 STATED_LINE = "stated"  # the line of a charge that the provider stated himself
 

@@ -66,16 +66,14 @@ class Means(Struct):
 
 
 Flown = tuple[float, float]  # microseconds; tokens x microseconds
-Ended = tuple[
-    float, float, float, float, float, float
-]  # tokens of a choice, unseen ones, input, bytes, nano: paid, plain
+# Tokens of a choice, unseen ones among them; tokens of input, bytes of the body; nano: paid, plain.
+Ended = tuple[float, float, float, float, float, float]
 Mix = tuple[float, float]  # what is known, and how much what is likely without it counts beside it
 
 
 class _Likely(NamedTuple):
     """What is likely of a key's calls, by all that is known of them and of others."""
 
-    answers: int  # of its own
     output: Mix
     under_way: Mix
     per_byte: Mix
@@ -133,9 +131,9 @@ class Experience:
                 thought, paid_nano = usage.reasoning / choices, attempt.cost_nano
                 ended = tokens, thought, usage.input_tokens, body_bytes, paid_nano, plain_nano
                 self._ended.append((key, makes_text, ended))
-        likely = self._likely.get(key)
+        known = self._means.get(key)
         waiting = max(len(self._flown), len(self._ended))
-        if likely is None or likely.answers < _AT_ONCE or waiting >= _TOGETHER:
+        if known is None or known.answers < _AT_ONCE or waiting >= _TOGETHER:
             self._catch_up()
 
     def _catch_up(self) -> None:
@@ -194,9 +192,7 @@ class Experience:
 
     def _work_out(self, key: Key) -> _Likely:
         found = [m for name in _keys(key) if (m := self._means.get(name)) is not None]
-        own = self._means.get(key)
         likely = _Likely(
-            own.answers if own is not None else 0,
             _mixed((m.output, m.answers) for m in found),
             _mixed((m.made / m.flown_us, m.flights) for m in found if m.flown_us),
             _mixed((m.tokens_in / m.body_bytes, m.answers) for m in found if m.body_bytes),

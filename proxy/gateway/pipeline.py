@@ -77,9 +77,7 @@ class Pipeline:
         self._following = Following(ports.tokenizer, self._settle_attempt)
         results = BatchResults(ports.ledger, self.meter, self._settle_surely)
         self._jobs = Jobs(ports.ledger, ports.objects, results, self._in_a_task)
-        self.polling = Polling(
-            ports.ledger, ports.objects, self._jobs, results, lambda: self.config
-        )
+        self.polling = Polling(ports.objects, self._jobs, results, lambda: self.config)
         self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
         self.draining = 0

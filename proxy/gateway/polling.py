@@ -21,7 +21,7 @@ from proxy.gateway.dialects.answer_document import AnswerDocument
 from proxy.gateway.dialects.batch_results import Lines
 from proxy.gateway.dialects.batches import APIS, JobApi, State
 from proxy.gateway.jobs import Job, Jobs, job_of, origin_of
-from proxy.gateway.ports import Ledger, Objects
+from proxy.gateway.ports import Objects
 from proxy.gateway.upstreams.base import UpstreamRequest
 
 _AT_ONCE: Final = 16
@@ -40,13 +40,11 @@ class Polling:
 
     def __init__(
         self,
-        ledger: Ledger,
         objects: Objects,
         jobs: Jobs,
         results: BatchResults,
         config: Callable[[], GatewayConfig],
     ) -> None:
-        self._ledger = ledger
         self._objects = objects
         self._jobs = jobs
         self._results = results

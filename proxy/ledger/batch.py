@@ -13,7 +13,7 @@ from proxy.core.call import CallRecord, Totals, totals
 from proxy.core.reservation import Hold, Kept, Settlement
 from proxy.ledger import rows
 from proxy.ledger.base import Answer, LedgerOptions, Lose, Note, Operation, Reserve, Settle
-from proxy.ledger.codec import decode, encode, encode_windows, principal_of
+from proxy.ledger.codec import decode, encode, encode_windows
 from proxy.ledger.cover import NOWHERE, Cover, Covers, Place
 from proxy.ledger.lost import charge_of, lost
 from proxy.ledger.rows import Row
@@ -123,7 +123,7 @@ def _cover_of_lost(call_id: str, covers: Covers, ground: Ground) -> Cover:
 
 
 def _cover_of(record: CallRecord, model: str, covers: Covers) -> Cover:
-    return covers.of(principal_of(record), model, record.started_at_us)
+    return covers.of(record.principal, model, record.started_at_us)
 
 
 class _Group(Struct):

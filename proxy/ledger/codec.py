@@ -8,7 +8,7 @@ would be half of it. A hold or a spool can outlive an upgrade: fields may only b
 from msgspec import json
 
 from proxy.core.budgets import WindowKey
-from proxy.core.call import CallRecord, Principal
+from proxy.core.call import CallRecord
 
 _encoder = json.Encoder()
 _records = json.Decoder(CallRecord)
@@ -33,8 +33,3 @@ def encode_windows(keys: tuple[WindowKey, ...]) -> str:
 def decode_windows(text: str) -> tuple[WindowKey, ...]:
     """The windows that ``encode_windows`` wrote."""
     return _windows.decode(text)
-
-
-def principal_of(record: CallRecord) -> Principal:
-    """Who called, as far as budgets ask."""
-    return record.principal

@@ -25,7 +25,6 @@ from proxy.ledger.base import (
 )
 from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, touched
 from proxy.ledger.changes import Changes
-from proxy.ledger.codec import principal_of
 from proxy.ledger.cover import Covers, StoredBudget
 from proxy.ledger.recount import Fact, HeldFact, first_window, held_fact, rebuild
 from proxy.ledger.rows import Row
@@ -74,7 +73,7 @@ class MemoryTables:
                 continue
             if until_us is None or record.started_at_us < until_us:
                 at_us = record.started_at_us
-                yield Fact(principal_of(record), self.model(call_id), at_us, record.cost_nano)
+                yield Fact(record.principal, self.model(call_id), at_us, record.cost_nano)
 
     def held(self) -> tuple[HeldFact, ...]:
         """The open holds."""

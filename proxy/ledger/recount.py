@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from proxy.core.budgets import Budget, WindowKey, window_bounds
 from proxy.core.call import Principal
 from proxy.ledger.batch import OpenHold
-from proxy.ledger.codec import decode, principal_of
+from proxy.ledger.codec import decode
 from proxy.ledger.cover import Covers, StoredBudget
 
 
@@ -32,7 +32,7 @@ class HeldFact:
 def held_fact(call_id: str, hold: OpenHold) -> HeldFact:
     """What a hold counts for."""
     record = decode(hold.record)
-    fact = Fact(principal_of(record), hold.model, record.started_at_us, hold.amount_nano)
+    fact = Fact(record.principal, hold.model, record.started_at_us, hold.amount_nano)
     return HeldFact(call_id, fact, hold.windows)
 
 

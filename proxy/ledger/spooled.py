@@ -5,7 +5,6 @@ from msgspec import Struct, json
 from proxy.core.call import CallRecord
 from proxy.core.reservation import HoldRequest, Kept, Settlement
 from proxy.ledger.base import Note, Operation, Reserve, Settle
-from proxy.ledger.codec import principal_of
 
 
 class HoldEntry(Struct, frozen=True, tag="hold"):
@@ -68,7 +67,7 @@ def operation_of(payload: bytes) -> Operation:
     """What the entry asks the ledger to do. Raises msgspec.MsgspecError for nonsense."""
     entry = _entries.decode(payload)
     record = entry.record
-    principal = principal_of(record)
+    principal = record.principal
     if isinstance(entry, SettleEntry):
         end = Settlement(
             record, principal, None, entry.model, keeps=entry.keeps, draws_on=entry.draws_on

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from proxy.core.call import AttemptRecord, CallRecord
 from proxy.core.reservation import HoldRequest, Settlement
 from proxy.ledger.base import Note, Operation, Reserve, Settle
-from proxy.ledger.codec import principal_of
 
 _MOST = 2**63 - 1  # of a BIGINT
 _MOST_STATUS = 2**15 - 1  # of a SMALLINT
@@ -37,9 +36,7 @@ def _washed_request(request: HoldRequest) -> HoldRequest:
     record = washed(request.record)
     if record is request.record:
         return request
-    return replace(
-        request, record=record, principal=principal_of(record), model=_text(request.model)
-    )
+    return replace(request, record=record, principal=record.principal, model=_text(request.model))
 
 
 def _washed_settlement(settlement: Settlement) -> Settlement:
@@ -49,7 +46,7 @@ def _washed_settlement(settlement: Settlement) -> Settlement:
     return replace(
         settlement,
         record=record,
-        principal=principal_of(record),
+        principal=record.principal,
         model=_text(settlement.model),
         keeps=replace(keeps, record=washed(keeps.record)) if keeps is not None else None,
     )

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from proxy.core.call import AttemptRecord, CallRecord, Principal
 from proxy.core.reservation import Settlement
 from proxy.core.usage import Usage
-from proxy.ledger.codec import principal_of
 from proxy.ledger.reprice import Repricing
 from proxy.store.call_filter import CallFilter
 from proxy.store.engine import Database
@@ -53,7 +52,7 @@ def with_attempts(call: CallRecord, *attempts: AttemptRecord) -> CallRecord:
 async def settle(ledger: Any, calls: Iterable[CallRecord]) -> None:
     """End calls that were never held, as a spool's replay does."""
     for call in calls:
-        await ledger.settle(Settlement(call, principal_of(call), None, call.model_requested))
+        await ledger.settle(Settlement(call, call.principal, None, call.model_requested))
 
 
 async def reprice(

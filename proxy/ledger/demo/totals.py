@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from proxy.core.budgets import WindowKey
 from proxy.core.call import CallRecord, totals
 from proxy.ledger import rows
-from proxy.ledger.codec import principal_of
 from proxy.ledger.cover import Covers
 from proxy.ledger.demo.calls import Draw, record_of, upstream_id
 from proxy.ledger.demo.forms import Forms
@@ -54,7 +53,7 @@ class Sheet:
         _count(self.rollups, rows.rollup_key(record), [rows.rollup_counts(record, sums)])
         _count(self.by_principal, rows.principal_key(record), [rows.principal_counts(sums)])
         if covers.budgets and sums.cost_nano:
-            cover = covers.of(principal_of(record), model, record.started_at_us)
+            cover = covers.of(record.principal, model, record.started_at_us)
             # An older window is counted from the rows when a call first touches it.
             for key in (place.key for place in cover.places if place.counted):
                 self.windows[key] = self.windows.get(key, 0) + sums.cost_nano
