@@ -12,12 +12,12 @@ from proxy.gateway.dialects import anthropic, completions, embeddings, openai_ch
 from proxy.gateway.dialects.base import Dialect, RequestFacts, Scan, Scanner, Watch
 from proxy.gateway.dialects.batch_requests import dialect_of
 from proxy.gateway.dialects.errors import openai_error
+from proxy.gateway.dialects.long_lines import LongLines
 from proxy.gateway.dialects.notes import parse
 from proxy.gateway.dialects.unmetered import PassThrough, Unmetered
 from proxy.gateway.dialects.usage import Json
 
 _OK: Final = 200
-_MOST_KEPT: Final = 16 * 1024 * 1024  # bytes of a line
 _WATCH: Final = Watch(streamed=False, strip_usage=False, output_cap=None, count=len)
 _NO_FACTS: Final = RequestFacts(model="")
 
@@ -54,22 +54,18 @@ class ResultFile(Unmetered):
 class Lines(PassThrough):
     """Passes every byte, and keeps what each line used."""
 
-    __slots__ = ("_line", "_read", "_too_long", "results")
+    __slots__ = ("_lines", "_read", "results")
 
     def __init__(self, read: Callable[[Json], Result | None]) -> None:
         super().__init__()
         self.results: list[Result] = []
         self._read = read
-        self._line = bytearray()
-        self._too_long = False
+        self._lines = LongLines()
 
     def feed(self, data: bytes) -> bytes:
         """The same bytes."""
-        first, *more = data.split(b"\n")
-        self._add(first)
-        for part in more:
-            self._end_line()
-            self._add(part)
+        for line in self._lines.feed(data):
+            self._take(line)
         return data
 
     def taken(self) -> list[Result]:
@@ -79,24 +75,15 @@ class Lines(PassThrough):
 
     def finish(self) -> bytes:
         """The last line may have no end of its own."""
-        self._end_line()
+        self._take(self._lines.end())
         return super().finish()
 
-    def _add(self, part: bytes) -> None:
-        if len(self._line) + len(part) > _MOST_KEPT:
-            self._too_long = True
-            self._line.clear()
-        if not self._too_long:
-            self._line += part
-
-    def _end_line(self) -> None:
-        line = bytes(self._line)
-        self._line.clear()
-        self._too_long = False
-        if line.startswith(b"{") and (document := parse(line)) is not None:
-            result = self._read(document)
-            if result is not None:
-                self.results.append(result)
+    def _take(self, line: bytes | None) -> None:
+        if line is None or not line.startswith(b"{") or (document := parse(line)) is None:
+            return
+        result = self._read(document)
+        if result is not None:
+            self.results.append(result)
 
 
 def read_openai(line: Json) -> Result | None:

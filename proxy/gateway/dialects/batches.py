@@ -43,6 +43,8 @@ class JobApi(NamedTuple):
     """One provider's way to run batches."""
 
     name: str
+    family: str
+    error_body: Callable[[Refusal], bytes]
     state: Callable[[Json], State | None]
     read: Callable[[Json], Result | None]
     file: Callable[[Json], str]  # the file that a job's requests are in; "" where there is none
@@ -55,13 +57,8 @@ class JobApi(NamedTuple):
 class Submission(Unmetered):
     """Submits a job. Its answer is short, and is read whole."""
 
-    def __init__(
-        self,
-        api: JobApi,
-        family: str = "openai",
-        error_body: Callable[[Refusal], bytes] = openai_error,
-    ) -> None:
-        super().__init__(family, error_body)
+    def __init__(self, api: JobApi) -> None:
+        super().__init__(api.family, api.error_body)
         self.name = api.name
         self.api = api
 
@@ -91,13 +88,8 @@ class Submission(Unmetered):
 class States(Unmetered):
     """How jobs go, told to a client."""
 
-    def __init__(
-        self,
-        api: JobApi,
-        family: str = "openai",
-        error_body: Callable[[Refusal], bytes] = openai_error,
-    ) -> None:
-        super().__init__(family, error_body)
+    def __init__(self, api: JobApi) -> None:
+        super().__init__(api.family, api.error_body)
         self.name = f"{api.name}_state"
         self._api = api
 
@@ -174,10 +166,19 @@ def _none_inside(document: Json) -> Iterator[Asked]:
 
 
 OPENAI: Final = JobApi(
-    "openai_batches", _openai_state, read_openai, _openai_file, _none_inside, _openai_results
+    "openai_batches",
+    "openai",
+    openai_error,
+    _openai_state,
+    read_openai,
+    _openai_file,
+    _none_inside,
+    _openai_results,
 )
 ANTHROPIC: Final = JobApi(
     "anthropic_batches",
+    "anthropic",
+    anthropic_error,
     _anthropic_state,
     read_anthropic,
     _no_file,
@@ -218,12 +219,7 @@ ROUTES: Final = (
     *_free("POST", "/batches/{batch}/cancel", _STATES, "batches"),
     *_free("POST", "/files", _UPLOAD, "files"),
     *_free("GET", "/files/{file}/content", _FILE, "files"),
-    Route(
-        "POST",
-        "/v1/messages/batches",
-        Submission(ANTHROPIC, "anthropic", anthropic_error),
-        "batches",
-    ),
+    Route("POST", "/v1/messages/batches", Submission(ANTHROPIC), "batches"),
     Route(
         "GET",
         "/v1/messages/batches/{batch}/results",

@@ -11,6 +11,7 @@ from proxy.core.objects import Bounded
 from proxy.gateway.dialects.answer_document import AnswerDocument
 from proxy.gateway.dialects.base import RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.form import boundary_of
+from proxy.gateway.dialects.long_lines import LongLines
 from proxy.gateway.dialects.notes import parse
 from proxy.gateway.dialects.unmetered import Unmetered
 from proxy.gateway.dialects.usage import Json
@@ -22,7 +23,6 @@ _BATCH: Final = b"batch"
 _PURPOSE: Final = "purpose"
 _FILE: Final = "file"
 _LONGEST_PURPOSE: Final = 64  # bytes
-_LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -61,8 +61,7 @@ class UploadWatch:
         self._files = 0
         self._name = ""
         self._header = [b"", b""]
-        self._rest = bytearray()
-        self._too_long = False
+        self._lines = LongLines()
         self._ended = False
         self._broken = False
         self._parser: MultipartParser | None = None
@@ -126,32 +125,17 @@ class UploadWatch:
             self._purpose += data[start:end]
             self._broken |= len(self._purpose) > _LONGEST_PURPOSE
         elif self._name == _FILE and not self._broken:
-            self._lines(data[start:end])
+            for line in self._lines.feed(data[start:end]):
+                self._take(line)
 
-    def _lines(self, data: bytes) -> None:
-        first, *more = data.split(b"\n")
-        self._add(first)
-        for part in more:
-            self._end_line()
-            self._add(part)
-
-    def _add(self, part: bytes) -> None:
-        if len(self._rest) + len(part) > _LONGEST_LINE:
-            self._too_long = True
-            self._rest.clear()
-        if not self._too_long:
-            self._rest += part
-
-    def _end_line(self) -> None:
-        text = bytes(self._rest).removeprefix(_BOM).strip()
-        too_long, self._too_long = self._too_long, False
-        self._rest.clear()
-        if too_long or text:
-            self._line(None if too_long else parse(text))
+    def _take(self, line: bytes | None) -> None:
+        text = None if line is None else line.removeprefix(_BOM).strip()
+        if text != b"":
+            self._line(None if text is None else parse(text))
 
     def _end_part(self) -> None:
         if self._name == _FILE:
-            self._end_line()
+            self._take(self._lines.end())
         self._name = ""
 
     def _end(self) -> None:
