@@ -7,13 +7,12 @@ from typing import Final
 from proxy.gateway.config import Upstream
 from proxy.gateway.dialects.base import Scanner
 from proxy.gateway.forward import own_credential
-from proxy.gateway.inbound import EXCHANGE, Head, Inbound, Message
+from proxy.gateway.inbound import EXCHANGE, IDENTITY, Head, Inbound, Message
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse
 
 OK: Final = 200
 # It may answer another time; whatever else it says, it will say again.
 AGAIN: Final = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
-_IDENTITY: Final = (b"accept-encoding", b"identity")
 
 
 @asynccontextmanager
@@ -37,9 +36,8 @@ async def read_into(scanner: Scanner, response: UpstreamResponse, largest_bytes:
 
 def own_request(upstream: Upstream, family: str, target: str, headers: Headers) -> UpstreamRequest:
     """A request of our own, with what the upstream is configured with."""
-    own = [_IDENTITY, *own_credential(upstream, family), *upstream.headers]
-    request = UpstreamRequest(b"GET", target.encode("latin-1"), [*headers, *own])
-    return request if upstream.sign is None else upstream.sign(request)
+    own = [IDENTITY, *own_credential(upstream, family), *upstream.headers]
+    return upstream.signed(UpstreamRequest(b"GET", target.encode("latin-1"), [*headers, *own]))
 
 
 class _Nobody:

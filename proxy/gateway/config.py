@@ -35,6 +35,10 @@ class Upstream:
     drain_s: float = 120.0
     max_draining: int = 256
 
+    def signed(self, request: UpstreamRequest) -> UpstreamRequest:
+        """The request as it has to be sent, where its credential is a signature."""
+        return request if self.sign is None else self.sign(request)
+
 
 def speaks(upstream: Upstream) -> frozenset[str]:
     """The families of paths that an upstream understands."""

@@ -206,8 +206,7 @@ def follow_request(call: ActiveCall, attempt: Attempt, path: str) -> UpstreamReq
     target, question, query = target_of(call, attempt.upstream, attempt.patch).partition(b"?")
     headers = [h for h in head_for(call, attempt.upstream) if h[0] != b"content-type"]
     request = UpstreamRequest(b"GET", target + path.encode() + question + query, headers)
-    sign = attempt.upstream.sign
-    return request if sign is None else sign(request)
+    return attempt.upstream.signed(request)
 
 
 def _trace_context(call: ActiveCall) -> Headers:

@@ -54,7 +54,7 @@ _NOT_FORWARDED = (
 )
 _OWN_PREFIXES = (b"x-farebox-", b"x-forwarded-")
 EXCHANGE: Final = "farebox.exchange"  # where the scope has it
-_IDENTITY = (b"accept-encoding", b"identity")
+IDENTITY: Final = (b"accept-encoding", b"identity")  # an answer that is to be read is not packed
 
 
 class ClientLeft(Exception):
@@ -270,7 +270,7 @@ class Inbound:
             for header in self.headers
             if header[0] not in dropped and not header[0].startswith(_OWN_PREFIXES)
         ]
-        kept.append(_IDENTITY)
+        kept.append(IDENTITY)
         kept += extra
         return kept
 

@@ -139,17 +139,25 @@ class Jobs:
 
     # Before its client knows of it
 
-    async def begun(self, relay: Relay) -> None:
-        """Note a batch that the provider took, or a file that one can be made of."""
+    @staticmethod
+    def concerns(call: ActiveCall) -> bool:
+        """Whether something has to be noted before the client has the answer."""
+        return bool(call.job or call.upload) or isinstance(call.dialect, States)
+
+    async def note(self, relay: Relay) -> None:
+        """Note a batch that the provider took, a file that one can be made of, where its results are."""
         call, scan, upstream = relay.call, relay.scanner.scan, relay.attempt.upstream.name
         id_ = scan.upstream_call_id
-        if (
-            relay.response.status != OK
-            or not id_
-            or not isinstance(call.dialect, Submission | Upload)
-        ):
+        if relay.response.status != OK:
             return
-        if isinstance(call.dialect, Submission):
+        if isinstance(call.dialect, States):
+            # Whoever fetches them next, they are whose the batch is.
+            states = call.dialect.read(document_of(relay.scanner))
+            found = (self._found(state, upstream) for state in states if state.results)
+            await asyncio.gather(*found)
+        elif not id_:
+            return
+        elif isinstance(call.dialect, Submission):
             await self._note(self._job_begun(relay, id_, call.dialect))
         elif call.upload is not None and call.upload.whole:
             data = json.encode(call.upload.bounded()).decode()
@@ -196,8 +204,8 @@ class Jobs:
             return
         elif isinstance(call.dialect, States):
             for state in call.dialect.read(document_of(relay.scanner)):
-                if state.results or state.over:
-                    self._run(self._learn(state, upstream.name))
+                if state.over and not state.results:
+                    self._run(self._ended(state, upstream.name))
         elif (
             (id_ := scanner.scan.upstream_call_id)
             and call.inbound.method == "POST"
@@ -229,15 +237,19 @@ class Jobs:
             return None
         return known
 
-    async def _learn(self, state: State, upstream: str) -> None:
-        """Where a batch's answers are; that there are none."""
+    async def _found(self, state: State, upstream: str) -> None:
+        """Where a batch's answers are."""
+        known = await self._find(state.id)
+        if known is not None and known.kind is Kind.BATCH and known.upstream == upstream:
+            await self.note_results(known, state)
+
+    async def _ended(self, state: State, upstream: str) -> None:
+        """A batch of OpenAI's that has no answers: Anthropic's are not in a file that it could name."""
         known = await self._find(state.id)
         job = job_of(known) if known is not None else None
         if known is None or job is None or known.upstream != upstream:
             return
-        if state.results:
-            await self.note_results(known, state)
-        elif job.api == "openai_batches" and known.next_at_us is not None:
+        if job.api == "openai_batches" and known.next_at_us is not None:
             await self.end(known, job)
 
     # What polling does likewise

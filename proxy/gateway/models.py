@@ -17,10 +17,11 @@ from proxy.core.errors import (
 )
 from proxy.gateway import answers
 from proxy.gateway.active import ActiveCall
+from proxy.gateway.asking import asked
 from proxy.gateway.authenticate import authenticate
 from proxy.gateway.config import GatewayConfig, Upstream, speaks
 from proxy.gateway.credentials import credential
-from proxy.gateway.inbound import Send
+from proxy.gateway.inbound import IDENTITY, Send
 from proxy.gateway.pipeline import Pipeline
 from proxy.gateway.ports import Keys
 from proxy.gateway.router import allowed
@@ -135,22 +136,19 @@ async def _provided(upstream: Upstream, secret: str) -> list[Model]:
 
 
 async def _ask(upstream: Upstream, shown: Headers) -> list[Model]:
-    headers = [(b"accept", b"application/json"), (b"accept-encoding", b"identity")]
+    headers = [(b"accept", b"application/json"), IDENTITY]
     request = UpstreamRequest(
         b"GET",
         upstream.openai_prefix + b"/models",
         [*headers, *shown, *upstream.headers],
         fresh=True,
     )
-    response = await upstream.client.send(request)
-    try:
+    async with asked(upstream, request) as response:
         parts = []
         size = 0
         while (data := await response.read()) and size < _MAX_LIST_BYTES:
             parts.append(data)
             size += len(data)
-    finally:
-        await response.aclose()
     if response.status != _OK:
         raise _Refused(response.status)
     document = orjson.loads(b"".join(parts))

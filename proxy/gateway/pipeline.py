@@ -202,7 +202,7 @@ class Pipeline:
         try:
             call.interruptible = True
             attempt, response = await self._forwarder.forward(call)
-            before = self._jobs.begun if call.job or call.upload else None
+            before = self._jobs.note if self._jobs.concerns(call) else None
             relay = Relay(call, attempt, response, self.meter, self._may_drain, before)
             await relay.run()
         except UpstreamFailed as error:

@@ -56,7 +56,7 @@ class ObjectStore:
     async def find(self, id_: str) -> Known | None:
         """The newest with this id."""
         found = self._here.get(id_)
-        if found is not None and found.kind is Kind.OTHER:  # which never changes
+        if found is not None and found.kind in {Kind.OTHER, Kind.RESULTS}:  # which never change
             return found
         newest = select(objects).where(objects.c.id == id_).order_by(objects.c.created_at_us.desc())
         rows = await self._database.fetch(newest.limit(1), within_s=_READS_WITHIN_S)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -78,6 +79,16 @@ async def until_metered(run: Running, number: int, endpoint: str = "chat.complet
     return await rows(run, endpoint)
 
 
+async def make_due(folder: Path, id_: str) -> None:
+    """Who was killed while it asked for a batch has ten minutes, before another asks."""
+    known = ObjectStore(database := Database(f"sqlite:///{folder}/farebox.db"))
+    batch = await known.find(id_)
+    assert batch is not None
+    if batch.next_at_us is not None:  # else it is over
+        await known.put_off(batch, 1)
+    await database.close()
+
+
 async def test_a_batch_is_metered_though_nobody_fetches_it(tmp_path: Path, migrated: Path) -> None:
     """What it can cost is held while it runs; its answers are its submitter's, and paid from that."""
     provider = BatchProvider()
@@ -115,6 +126,27 @@ async def test_fetched_or_asked_for_it_is_metered_once(tmp_path: Path, migrated:
         assert text.encode() == provider.files[state.output_file_id or ""]
         assert [row["team"] for row in found] == ["search"] * 5
         assert await run.settled_cleanly() == 5 * CHAT_NANO
+
+
+async def test_it_is_known_whose_its_results_are_before_a_client_knows_where(
+    tmp_path: Path, migrated: Path
+) -> None:
+    """Else whoever fetches them at once would pay for them."""
+    provider = BatchProvider()
+    async with begin(tmp_path, migrated, provider, batches={"poll": False}) as run:
+        batches = [await submit(run, [chat_request(n)]) for n in range(2)]
+        for batch in batches:
+            provider.finish(batch.id)
+        answer = await run.client.get("/v1/batches", headers=bearer(KEY + "-other"))
+        with sqlite3.connect(
+            tmp_path / "farebox.db"
+        ) as database:  # at once: nothing can come between
+            noted = database.execute(
+                "SELECT id, data FROM objects WHERE kind = 'results'"
+            ).fetchall()
+
+        assert set(noted) == {(one["output_file_id"], one["id"]) for one in answer.json()["data"]}
+        assert len(noted) == 2
 
 
 async def test_without_polling_a_fetch_ends_it(tmp_path: Path, migrated: Path) -> None:
@@ -297,6 +329,7 @@ async def test_kill_minus_nine_loses_nothing(tmp_path: Path, migrated: Path) -> 
         taken = await client.post(f"{url}/v1/batches", json=body, headers=bearer(KEY))
         await spent()  # which waits until the submission is in the ledger
         await asyncio.to_thread(first.stop, signal.SIGKILL)
+        await make_due(tmp_path, taken.json()["id"])
         second = await serve()
         url = second.url
         _, held = await spent()
@@ -307,12 +340,7 @@ async def test_kill_minus_nine_loses_nothing(tmp_path: Path, migrated: Path) -> 
 
         await eventually(some)
         await asyncio.to_thread(second.stop, signal.SIGKILL)  # perhaps in the middle
-        known = ObjectStore(database := Database(f"sqlite:///{tmp_path}/farebox.db"))
-        batch = await known.find(taken.json()["id"])
-        assert batch is not None
-        if batch.next_at_us is not None:  # else it came too late
-            await known.put_off(batch, 1)
-        await database.close()
+        await make_due(tmp_path, taken.json()["id"])
         third = await serve()
         url = third.url
 

@@ -93,6 +93,11 @@ class States(Unmetered):
         self.name = f"{api.name}_state"
         self._api = api
 
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """Where results are is noted before the client knows of it."""
+        del facts, content_type
+        return False
+
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner that keeps what it says."""
         del facts, watch

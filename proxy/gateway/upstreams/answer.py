@@ -99,6 +99,15 @@ class Answer:
         self.chunks.append(data)
         return True
 
+    def take(self) -> bytes:
+        """What has come of the body since the last time; b"" where nothing has."""
+        chunks = self.chunks
+        if len(chunks) == 1:
+            return chunks.pop()
+        data = b"".join(chunks)
+        chunks.clear()
+        return data
+
     def feed_eof(self) -> bool:
         """The upstream closed the connection; whether that was the end of the body."""
         if self._framing == _TO_THE_END:

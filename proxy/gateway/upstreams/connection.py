@@ -201,9 +201,13 @@ class Connection(asyncio.Protocol):
 
     async def wait_for_more(self) -> None:
         """Wait, at most for the idle time-out."""
+        self._expect_more()
+        await self.wait()
+
+    def _expect_more(self) -> None:
+        """The upstream's turn, to send more of the answer."""
         idle = self._loop.time() + self._limits.timeouts.idle
         self.deadline = min(idle, self._total)
-        await self.wait()
 
     async def pour(self, sink: Sink) -> bool:
         """Let what comes go to the sink at once, until the end or a failure; False where it wants no more."""
@@ -215,19 +219,15 @@ class Connection(asyncio.Protocol):
             self._sink = None
 
     def _hand_over(self, response: Http1Response, sink: Sink) -> None:
-        chunks = response.chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self.deadline = min(self._loop.time() + self._limits.timeouts.idle, self._total)
+        self._expect_more()
+        failed: Exception | None = None
         try:
-            if sink(data):
+            if sink(response.take()):
                 return
         except Exception as error:  # noqa: BLE001 - its task's to handle, not the connection's
-            waiter, self._waiter = self._waiter, None
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(error)
+            failed = error
         self._sink = None
-        self._wake()
+        self._wake(failed)
 
     def taken(self) -> None:
         """The reader has all that came: let the upstream go on."""
@@ -266,10 +266,14 @@ class Connection(asyncio.Protocol):
                 self.transport.pause_reading()
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, failed: Exception | None = None) -> None:
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
+        if waiter is None or waiter.done():
+            return
+        if failed is None:
             waiter.set_result(None)
+        else:
+            waiter.set_exception(failed)
 
     # Ending the exchange...
 

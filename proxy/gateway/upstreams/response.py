@@ -48,8 +48,7 @@ class Http1Response(Answer, UpstreamResponse):
 
         What came before a failure is handed over first.
         """
-        chunks = self.chunks
-        while not chunks:
+        while not self.chunks:
             connection = self.connection
             if connection is None:
                 if self.failure is not None:
@@ -58,11 +57,7 @@ class Http1Response(Answer, UpstreamResponse):
             await connection.wait_for_more()
         if self.connection is not None:
             self.connection.taken()
-        if len(chunks) == 1:
-            return chunks.pop()
-        data = b"".join(chunks)
-        chunks.clear()
-        return data
+        return self.take()
 
     async def pipe(self, sink: Sink) -> bytes | None:
         """Hand over each piece as it comes: from the socket to the sink, with no task in between."""
