@@ -2,14 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from proxy.simulator import create_app
+from proxy.simulator import serve as serve_simulator
+from tests.e2e.heard import Heard
+from tests.e2e.running import Running, config, farebox
 
 Json = dict[str, Any]
 TOKENS_IN, TOKENS_OUT = 1_000, 100
@@ -181,3 +189,27 @@ def _message(batch: str, number: int, asked: Json) -> Json:
         "usage": {"input_tokens": TOKENS_IN, "output_tokens": TOKENS_OUT, "service_tier": "batch"},
     }  # fmt: skip
     return {"type": "succeeded", "message": message}
+
+
+@asynccontextmanager
+async def in_front_of(
+    there: str, folder: Path, document: dict[str, Any], migrated: Path | None = None
+) -> AsyncIterator[Running]:
+    """Farebox in front of the provider at ``there``."""
+    async with (
+        farebox(folder, document, migrated) as (url, app),
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        yield Running(url, there, app, Heard(create_app()), client)
+
+
+@asynccontextmanager
+async def begin(
+    folder: Path, migrated: Path, provider: Any, **changes: Any
+) -> AsyncIterator[Running]:
+    """Farebox in front of a provider of batches."""
+    async with (
+        serve_simulator(provider) as there,
+        in_front_of(there, folder, config(there, folder, **changes), migrated) as run,
+    ):
+        yield run

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import openai
 import pytest
 import yaml
 
-from proxy.simulator import create_app
 from proxy.simulator import serve as serve_simulator
 from proxy.store.engine import Database
 from proxy.store.objects import ObjectStore
@@ -23,11 +22,12 @@ from tests.e2e.batch_provider import (
     CHAT_NANO,
     MESSAGE_NANO,
     BatchProvider,
+    begin,
     chat_request,
+    in_front_of,
     lines_of,
 )
 from tests.e2e.commands import Service, service
-from tests.e2e.heard import Heard
 from tests.e2e.running import ADMIN, KEY, Row, Running, bearer, config, eventually, farebox, nano
 
 FAST = {"poll_s": 0.05}
@@ -36,20 +36,6 @@ ANTHROPIC = {"sim": {"preset": "vllm"}, "prices": [
 ]}  # fmt: skip
 VERSION = {"anthropic-version": "2023-06-01"}
 BODY = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
-
-
-@asynccontextmanager
-async def begin(
-    folder: Path, migrated: Path, provider: Any, **changes: Any
-) -> AsyncIterator[Running]:
-    """Farebox in front of a provider of batches."""
-    async with serve_simulator(provider) as there:
-        document = config(there, folder, **changes)
-        async with (
-            farebox(folder, document, migrated) as (url, app),
-            httpx.AsyncClient(base_url=url, timeout=30) as client,
-        ):
-            yield Running(url, there, app, Heard(create_app()), client)
 
 
 async def submit(run: Running, requests: list[Any], key: str = KEY) -> Any:
@@ -276,23 +262,17 @@ async def test_another_process_goes_on(tmp_path: Path, migrated: Path) -> None:
         for folder in (first, *others):
             folder.mkdir()
         documents = [config(there, first, batches=how) for how in (slow, FAST, FAST)]
-        async with (
-            farebox(first, documents[0], migrated) as (url, app),
-            httpx.AsyncClient(base_url=url) as client,
-        ):
-            run = Running(url, there, app, Heard(create_app()), client)
+        async with in_front_of(there, first, documents[0], migrated) as run:
             batch = await submit(run, [chat_request(n) for n in range(20)])
             held = await held_nano(run)
-            known = await app.house.objects.find(batch.id)
+            known = await run.app.house.objects.find(batch.id)
             assert known is not None
-            await app.house.objects.put_off(known, 1)
+            await run.app.house.objects.put_off(known, 1)
         provider.finish(batch.id)
         async with (
-            farebox(others[0], documents[1]) as (url2, app2),
+            in_front_of(there, others[0], documents[1]) as run,
             farebox(others[1], documents[2]),
-            httpx.AsyncClient(base_url=url2) as client,
         ):
-            run = Running(url2, there, app2, Heard(create_app()), client)
             await until_metered(run, 20)
 
             assert held > 0

@@ -1,22 +1,19 @@
 """Batches: submitted by policy, and each answer metered once, at the batch price, from its results."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from proxy.simulator import create_app
-from proxy.simulator import serve as serve_simulator
-from tests.e2e.heard import Heard
-from tests.e2e.running import KEY, Row, Running, bearer, config, farebox, nano
+from tests.e2e.batch_provider import begin as begin_batches
+from tests.e2e.running import KEY, Row, Running, bearer, nano
 
 CHAT = {
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": "gpt-4o",
@@ -83,18 +80,11 @@ def _provider(heard: list[Request]) -> _Provider:
 def begin(tmp_path: Path, migrated: Path) -> Begin:
     """Starts Farebox in front of a provider of batches."""
 
-    @asynccontextmanager
-    async def beginning(
+    def beginning(
         heard: list[Request] | None = None, **changes: Any
-    ) -> AsyncIterator[Running]:
-        provider: Any = _provider([] if heard is None else heard)
-        async with serve_simulator(provider) as there:
-            document = config(there, tmp_path, **changes)
-            async with (
-                farebox(tmp_path, document, migrated) as (url, app),
-                httpx.AsyncClient(base_url=url, timeout=30) as client,
-            ):
-                yield Running(url, there, app, Heard(create_app()), client)
+    ) -> AbstractAsyncContextManager[Running]:
+        provider = _provider([] if heard is None else heard)
+        return begin_batches(tmp_path, migrated, provider, **changes)
 
     return beginning
 
