@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+RUNS   := $(VENV)/.runs
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 UV     ?= uv
 COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annotate --quiet
@@ -13,7 +14,7 @@ COMPILE = $(UV) pip compile --universal --generate-hashes --no-header --no-annot
 help:           ## show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 24
 
-run: $(READY)   ## set up and serve on http://127.0.0.1:8080 (demo: a simulated provider where no key is set)
+run: $(RUNS)    ## set up and serve on http://127.0.0.1:8080 (demo: a simulated provider where no key is set)
 	$(BIN)/farebox serve --demo
 
 test: $(READY)  ## set up and run every test
@@ -61,8 +62,12 @@ lock:           ## refresh the three lock files from pyproject.toml (needs uv: p
 clean:          ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(READY): pyproject.toml requirements.lock
+$(RUNS): pyproject.toml requirements.run.lock requirements.build.lock
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --require-hashes -r requirements.run.lock -r requirements.build.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+$(READY): $(RUNS) requirements.lock
+	$(PIP) install --require-hashes -r requirements.lock
 	touch $@

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from proxy.settings import (
@@ -32,6 +33,8 @@ class Demo:
     def greeting(self) -> str:
         """What to use, ready to be copied."""
         base, farebox = _address(self.settings), _command("farebox")
+        here = find_spec("openai") is not None
+        python = _command(Path(sys.executable).name) if here else "python3"
         provider = (
             "the built-in SIMULATED provider (no OPENAI_API_KEY in the environment)"
             if self.simulated
@@ -49,7 +52,9 @@ Call it:
     -H "Content-Type: application/json" \\
     -d '{{"model": "gpt-4o-mini", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-  {_command(Path(sys.executable).name)} -c 'from openai import OpenAI; \\
+or with OpenAI's SDK (pip install openai):
+
+  {python} -c 'from openai import OpenAI; \\
     c = OpenAI(base_url="{base}/v1", api_key="{self.key}"); \\
     print(c.chat.completions.create(model="gpt-4o-mini", messages=[{{"role": "user", "content": "Hello"}}]))'
 

@@ -145,7 +145,8 @@ class Reservations:
         return answer
 
     async def _more_precisely(self, call: ActiveCall, bound: "Bound", refused: Refused) -> Hold:
-        if refused.reason != "budget":
+        spent = refused.available_nano <= 0 and not refused.waitable  # nothing at all would fit
+        if spent or refused.reason != "budget":
             raise explain(call, refused)
         deadline = time.monotonic() + call.config.defaults.hold_wait_s
         bound = await self._count(call, bound)

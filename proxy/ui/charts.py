@@ -14,6 +14,7 @@ _PLOT = HEIGHT - _TOP - _BOTTOM
 _BAR = 0.74  # of its slot
 _LABELS = 8  # under the axis at most
 _COLOURS = 7  # and one for the rest
+_AXIS, _CHARACTER = 52, 7  # pixels: of an axis at least, of a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +85,21 @@ def nice_top(most: int) -> int:
 
 
 def _axis(top: int) -> Markup:
+    said = [_axis_money(top * part // 4) for part in range(5)]
     labels = svg.join(
-        svg.element(
-            "text",
-            _axis_money(top * part // 4),
-            x="100%",
-            y=_y(part / 4) + 4,
-            class_="tick",
-            text_anchor="end",
-        )
-        for part in range(5)
+        svg.element("text", text, x="100%", y=_y(part / 4) + 4, class_="tick", text_anchor="end")
+        for part, text in enumerate(said)
     )
-    return svg.element("svg", labels, class_="axis", width=52, height=HEIGHT, aria_hidden="true")
+    width = max(_AXIS, _CHARACTER * max(map(len, said)))
+    return svg.element("svg", labels, class_="axis", width=width, height=HEIGHT, aria_hidden="true")
 
 
 def _axis_money(nano: int) -> str:
     value = nano / NANO_PER_USD
     if value >= 1000:  # noqa: PLR2004 - from here thousands are written as k
         return f"${words.short(value)}"
+    if nano and value < 1:
+        return words.fine(nano)
     return f"${value:.0f}" if value >= 10 or not value else f"${value:.3g}"  # noqa: PLR2004 - two digits
 
 

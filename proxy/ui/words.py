@@ -11,29 +11,34 @@ _FINE = 3  # digits that a small amount keeps
 
 
 def dollars(nano: int) -> str:
-    """To the cent: $1,234.56. What is less than a cent, and not nothing, is shown as that."""
+    """To the cent: $1,234.56; what is less than a cent, and not nothing, to two digits: $0.00018."""
+    if nano and abs(nano) < _CENT:
+        return _signed(nano, usd(_rounded(abs(nano), 2)))
     cents = round_half_even(abs(nano), _CENT)
-    if nano and not cents:
-        return "<$0.01" if nano > 0 else "-<$0.01"
-    sign = "-" if nano < 0 else ""
-    return f"{sign}${cents // 100:,}.{cents % 100:02}"
+    return _signed(nano, f"{cents // 100:,}.{cents % 100:02}")
 
 
 def fine(nano: int) -> str:
     """An amount that may be far below a cent, to three digits: $0.00123; from a dollar, to the cent."""
     if abs(nano) >= NANO_PER_USD or not nano:
         return dollars(nano)
-    places = 9 - len(str(abs(nano))) + _FINE
-    step = 10 ** max(0, 9 - places)
-    text = usd(round_half_even(abs(nano), step) * step)
-    return f"{'-' if nano < 0 else ''}${text}"
+    return _signed(nano, usd(_rounded(abs(nano), _FINE)))
 
 
 def exact(nano: int) -> str:
     """To the last nano-dollar."""
     text = usd(abs(nano))
     whole, _, fraction = text.partition(".")
-    return f"{'-' if nano < 0 else ''}${int(whole):,}.{fraction}"
+    return _signed(nano, f"{int(whole):,}.{fraction}")
+
+
+def _rounded(nano: int, digits: int) -> int:
+    step: int = 10 ** max(0, len(str(nano)) - digits)
+    return round_half_even(nano, step) * step
+
+
+def _signed(nano: int, text: str) -> str:
+    return f"{'-' if nano < 0 else ''}${text}"
 
 
 def count(number: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import openai
 import pytest
 
+from proxy.store.vocabulary import Vocabulary
 from tests.e2e.conftest import Start
 from tests.e2e.running import KEY, Config, Running, chat_body, nano
 
@@ -190,6 +191,19 @@ async def test_the_tokenizer_lets_in_what_the_bytes_would_not(start: Start) -> N
     assert answer.status_code == 200
     assert nano(row["cost_usd"]) <= nano(row["held_usd"]) <= FIVE_CENTS
     assert FIVE_CENTS < 33_000 * 2_500  # nano-dollars, if each byte were a token
+
+
+async def test_a_budget_that_is_spent_refuses_without_counting(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would fit: a client that goes on asking costs no time of the tokenizer's."""
+    async with start() as run:
+        await run.chat("Hello", **CALL)
+        monkeypatch.delattr(Vocabulary, "count_prompt")
+        budget = {"id": "team:search:month", "limit_usd": "0.0000001"}
+        await run.admin("PUT", "/budgets", json=budget)
+        refused = await run.chat("Hello " * 1000, **CALL)
+        assert refused.json()["error"]["code"] == "budget_exceeded"
 
 
 async def test_a_limit_that_is_met_exactly_is_not_exceeded(start: Start) -> None:
