@@ -20,6 +20,7 @@ from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
 
 _FIRST_ERROR = 400
+_JSON = "application/json"
 _MAX_BUFFERED = 1024 * 1024  # bytes of a JSON answer that is read before its head is sent
 
 
@@ -46,7 +47,10 @@ class Relay:
         self._measured: AttemptRecord | None = None
         self._exchange = call.inbound.exchange
         self.content_type = _content_type(response)
-        self.streamed = call.dialect.streamed(call.facts, self.content_type)
+        kind = self.content_type
+        if response.status >= _FIRST_ERROR and not comes_in_events(kind):
+            kind = _JSON  # whatever was asked for
+        self.streamed = call.dialect.streamed(call.facts, kind)
         self.scanner = self._scanner(meter.tokenizer)
 
     def _scanner(self, tokenizer: Tokenizer) -> Scanner:
@@ -156,7 +160,9 @@ class Relay:
             self._exchange.flush()
 
     def _has_documents(self) -> bool:
-        return comes_in_events(self.content_type) or self.content_type == "application/json"
+        if self.call.facts.stream or self.content_type == _JSON:
+            return True
+        return comes_in_events(self.content_type)
 
     async def _stream(self) -> None:
         scanner = self.scanner

@@ -13,6 +13,7 @@ from proxy.gateway.dialects.base import (
     RequestFacts,
     Scanner,
     Watch,
+    answers_in_events,
     comes_in_events,
 )
 from proxy.gateway.dialects.cohere_answer import CohereReader
@@ -67,16 +68,21 @@ class Cohere:
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """As its type says."""
-        del facts
-        return comes_in_events(content_type)
+        return answers_in_events(facts, content_type)
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""
         reader = CohereReader(self._usage_name)
         if watch.streamed:
-            framing = EventStream() if watch.content_type in (_SSE, "") else Lines()
+            framing = EventStream() if self._has_events(watch.content_type) else Lines()
             return EventScanner(reader, framing, watch, calibration(facts.model))
         return DocumentScanner(reader, watch, calibration(facts.model))
+
+    def _has_events(self, content_type: str) -> bool:
+        """Whether a stream is of server-sent events; v1 has lines where its type does not tell."""
+        if comes_in_events(content_type):
+            return content_type == _SSE
+        return self._usage_name == "usage"
 
     def prompt_text(self, facts: RequestFacts) -> str:
         """All text of the request that Cohere tokenizes, without what its template adds."""

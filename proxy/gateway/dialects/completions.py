@@ -13,7 +13,7 @@ from proxy.gateway.dialects.base import (
     Scan,
     Scanner,
     Watch,
-    comes_in_events,
+    answers_in_events,
 )
 from proxy.gateway.dialects.body_check import FLAG, decisive, read_object, wrong
 from proxy.gateway.dialects.chat_answer import ChatAnswer
@@ -82,8 +82,7 @@ class Completions:
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """As its type says."""
-        del facts
-        return comes_in_events(content_type)
+        return answers_in_events(facts, content_type)
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""

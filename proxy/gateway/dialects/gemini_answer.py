@@ -105,7 +105,7 @@ class GeminiAnswer:
         if self.scan.upstream_call_id:
             chunk["responseId"] = self.scan.upstream_call_id
         text = orjson.dumps(chunk)
-        if frame.startswith(b"data:"):
+        if frame.lstrip().startswith(b"data:"):
             return b"data: " + text + b"\r\n\r\n"
         first = frame.startswith(b"[") and not self.passed
         return (b"[" if first else b",\r\n") + text + b"\n]"

@@ -18,7 +18,7 @@ from proxy.gateway.dialects.base import (
     Scan,
     Scanner,
     Watch,
-    comes_in_events,
+    answers_in_events,
 )
 from proxy.gateway.dialects.body_check import FLAG, decisive, read_object, shown
 from proxy.gateway.dialects.document_scan import DocumentScanner
@@ -77,8 +77,7 @@ class Images:
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """As its type says."""
-        del facts
-        return comes_in_events(content_type)
+        return answers_in_events(facts, content_type)
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""

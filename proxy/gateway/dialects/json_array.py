@@ -78,8 +78,8 @@ class Elements:
         return []
 
     def opened(self, raw: bytes) -> Opened:
-        """The element by itself."""
-        return Opened("", raw.lstrip(_SEPARATORS))
+        """The element by itself; of server-sent events whose type does not tell, what one carries."""
+        return Opened("", raw.lstrip(_SEPARATORS).removeprefix(b"data:").lstrip())
 
     def split(self, events: bytes) -> list[bytes]:
         """One is kept by itself."""

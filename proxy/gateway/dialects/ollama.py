@@ -13,7 +13,7 @@ from proxy.gateway.dialects.base import (
     RequestFacts,
     Scanner,
     Watch,
-    comes_in_events,
+    answers_in_events,
 )
 from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import ollama_error
@@ -53,8 +53,7 @@ class Ollama:
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """As its type says."""
-        del facts
-        return comes_in_events(content_type)
+        return answers_in_events(facts, content_type)
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""

@@ -93,8 +93,7 @@ class Transcription:
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """As its type says."""
-        del facts
-        return comes_in_events(content_type)
+        return comes_in_events(content_type) or (facts.stream and not content_type)
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""
