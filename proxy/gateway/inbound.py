@@ -40,6 +40,12 @@ _NOT_FORWARDED = (
         b"accept-encoding",
         b"expect",
         b"cookie",
+        # Where a server obeys these, a call is not what its own method and path say here.
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-rewrite-url",
         b"forwarded",
         b"via",
         b"x-real-ip",

@@ -95,7 +95,7 @@ class Jobs:
             await self._bound(call, dialect)
         elif isinstance(dialect, Upload):
             self._watch_upload(call)
-        elif self._is_shared(call) and not call.facts.model:
+        elif self._is_shared(call) and (call.facts.outside or not call.facts.model):
             for name in call.inbound.path.decode("latin-1").split("/"):
                 if _HAS_DIGIT.match(name) and (known := await self._find(name)) is not None:
                     _send_to(call, known.upstream)
@@ -194,7 +194,7 @@ class Jobs:
     def seen(self, call: ActiveCall, relay: Relay) -> None:
         """Note and meter what an answer says of what goes on."""
         scanner, upstream = relay.scanner, relay.attempt.upstream
-        if call.metered and call.endpoint != "responses":
+        if call.metered and call.endpoint != "responses" and not call.facts.outside:
             return
         if isinstance(scanner, Lines):
             if scanner.results:
@@ -311,7 +311,9 @@ def origin_of(job: Job, config: GatewayConfig, inbound: Inbound, upstream: str) 
 def _send_to(call: ActiveCall, upstream: str) -> None:
     """To the upstream that has it, if it is still there, and the client did not bring its own key."""
     if upstream in call.config.upstreams and not call.secret:
-        call.plan = Plan(call.plan.model, (Target(upstream, ""),))
+        there = (t.model for t in call.plan.targets if t.upstream == upstream)
+        target = Target(upstream, next(there, call.facts.model))
+        call.plan = Plan(call.plan.model, (target,))
 
 
 def _bounded(known: Known) -> Bounded | None:

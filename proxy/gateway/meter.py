@@ -116,7 +116,7 @@ class Meter:
     async def _count(
         self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str
     ) -> tuple[Usage, UsageSource]:
-        if not call.metered:
+        if not call.metered or call.facts.outside:
             return EMPTY, UsageSource.NONE
         # Without a status nothing came: either we gave up (and the prompt is billed), or it failed.
         if not (error in _GIVEN_UP if attempt.status is None else _answered(attempt)):

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from proxy.core.errors import NotFound
 from proxy.gateway.dialects.base import Dialect
-from proxy.gateway.dialects.families import FAMILIES, Family
+from proxy.gateway.dialects.families import FAMILIES, OUTSIDE, Family
 from proxy.gateway.dialects.registry import ROUTES
 from proxy.gateway.dialects.route import Route
 
@@ -23,6 +23,15 @@ _MOST_ESCAPED = 3  # a path may be unescaped by each server that it passes
 _PART = re.compile(r"\{(\w+)\}")
 # What a part in braces may be; a model may be one of AWS's resource names, whose slash some leave as it is.
 _ANY: Final = {False: "[^/]+?", True: "arn(?::|%3A)[^/]+/[^/]+?|[^/]+?"}
+
+# How a path ends at which models answer, whatever stands before that: a second prefix, an older version.
+_GENERATES = re.compile(
+    r".+(?:/chat/completions|/completions|/embeddings|/responses|/interactions|/rerank|/v1/messages"
+    r"|/images/(?:generations|edits|variations)|/audio/(?:speech|transcriptions|translations)"
+    r"|/converse|/converse-stream|/invoke|/invoke-with-response-stream"
+    r"|:(?:stream|async|batch)?(?:generate|embed)\w*)",
+    re.IGNORECASE,
+)
 
 # Endpoints of OpenAI's API, as the bounded label of what is only passed through.
 _KNOWN = frozenset(
@@ -86,7 +95,7 @@ def find_way(method: str, path: bytes, values: Mapping[bytes, bytes]) -> Way | N
     return _find(method, path.decode("latin-1"), headers)
 
 
-def check_path(path: bytes) -> None:
+def check_path(path: bytes, method: str = "POST") -> None:
     """Refuse a path that another server may read as something else. Raises NotFound."""
     written = path.decode("latin-1")
     text = written
@@ -95,10 +104,12 @@ def check_path(path: bytes) -> None:
     parts = [part.partition(";")[0].strip(_IGNORED) for part in _SEPARATORS.split(text)]
     if "." in parts or ".." in parts:
         raise NotFound("A path with the segments '.' or '..' leads nowhere.")
-    if _is_metered(written, 0):
+    if _is_metered(method, written, 0):
         return
     read_as = "/" + "/".join(part for part in parts if part)
-    if _is_metered(read_as, re.IGNORECASE):
+    if method == "POST" and _generates(read_as) and not _generates(written):
+        raise NotFound("There is nothing at this path; write it as your provider does.")
+    if _is_metered(method, read_as, re.IGNORECASE):
         raise NotFound(f"There is nothing at this path; write it as {_spelled(read_as)}.")
 
 
@@ -114,6 +125,8 @@ def _find(method: str, path: str, headers: tuple[bytes, ...]) -> Way | None:
             return _way(route, match)
     if family is None:
         return None
+    if method == "POST" and _generates(path):
+        return Way(OUTSIDE[family.unmetered.family], True, "elsewhere", len(family.holds))
     return Way(family.unmetered, False, _endpoint(family, path), len(family.holds))
 
 
@@ -142,9 +155,15 @@ def _way(route: Route, match: re.Match[str]) -> Way:
     )
 
 
+def _generates(path: str) -> bool:
+    return _GENERATES.fullmatch(path) is not None
+
+
 @lru_cache(maxsize=4096)
-def _is_metered(path: str, flags: int) -> bool:
-    return any(_pattern(route.path, flags).fullmatch(path) for route in ROUTES)
+def _is_metered(method: str, path: str, flags: int) -> bool:
+    return any(
+        route.method == method and _pattern(route.path, flags).fullmatch(path) for route in ROUTES
+    )
 
 
 def _spelled(path: str) -> str:

@@ -32,6 +32,7 @@ from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.batch_results import BatchResults
 from proxy.gateway.config import GatewayConfig
+from proxy.gateway.dialects.outside import Outside
 from proxy.gateway.endings import measured_now, note_defect, outcome_of
 from proxy.gateway.experience import Experience
 from proxy.gateway.follow import Following
@@ -107,8 +108,8 @@ class Pipeline:
     async def _admit(self, call: ActiveCall) -> None:
         """Everything that is decided before a byte goes upstream."""
         await self.identify(call)
-        if not call.way.metered:
-            check_path(call.inbound.path)
+        if not call.way.metered or isinstance(call.dialect, Outside):
+            check_path(call.inbound.path, call.inbound.method)
         call.inbound.check_head(call.config.limits.max_header_bytes)
         most = call.config.limits.max_body_bytes
         body = call.inbound.whole(most) if call.way.metered else None
@@ -121,7 +122,7 @@ class Pipeline:
         facts = call.facts
         call.principal = attribute(call.inbound, call.principal.key, facts.user, facts.metadata)
         self.plan(call)
-        if not facts.model:
+        if not facts.model or facts.outside:
             await self._jobs.place(call)
         self._cap(call)
         if self._is_long(call):

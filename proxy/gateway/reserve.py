@@ -120,7 +120,8 @@ class Reservations:
         return answer
 
     async def _ask(self, call: ActiveCall, bound: "Bound") -> Hold | Refused:
-        return await self._hold(call, unpriced=not bound.rates and bool(call.facts.model))
+        matters = bool(call.facts.model) and not call.facts.outside
+        return await self._hold(call, unpriced=matters and not bound.rates)
 
     async def _hold(self, call: ActiveCall, *, unpriced: bool) -> Hold | Refused:
         return await self.ledger.reserve(

@@ -66,6 +66,9 @@ class BatchProvider(Starlette):
                 Route("/v1/responses", self._respond, methods=["POST"]),
                 Route("/v1/responses/{id}", self._stored, methods=["GET", "DELETE"]),
                 Route("/v1/responses/{id}/input_items", self._stored),
+                Route("/v1/videos", self._respond, methods=["POST"]),
+                Route("/v1/videos/{id}", self._stored),
+                Route("/v1/videos/{id}/remix", self._respond, methods=["POST"]),
             ]
         )
 

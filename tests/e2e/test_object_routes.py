@@ -74,3 +74,17 @@ async def test_a_batch_goes_where_its_file_is(tmp_path: Path, migrated: Path) ->
     assert state.json() == batch
     assert first.heard == []
     assert other.heard == ["/v1/files", "/v1/batches", f"/v1/batches/{batch['id']}"]
+
+
+async def test_what_was_begun_is_asked_for_where_it_was(tmp_path: Path, migrated: Path) -> None:
+    """Though it is not metered; and what goes on from it goes there, whatever its model says."""
+    first, other = BatchProvider("a"), BatchProvider("b")
+    mine = bearer(KEY + "-other")  # whose team has no budget that blocks
+    async with two(tmp_path, migrated, first, other) as client:
+        video = await client.post("/v1/videos", json={"model": "gpt-video"}, headers=mine)
+        path = f"/v1/videos/{video.json()['id']}"
+        await client.get(path, headers=mine)
+        await client.post(f"{path}/remix", json={"model": "another"}, headers=mine)
+
+    assert first.heard == ["/v1/videos", path, f"{path}/remix"]
+    assert other.heard == []

@@ -59,6 +59,7 @@ class RequestFacts(Struct, frozen=True):
     unbounded: tuple[
         str, ...
     ] = ()  # why the cost can't be bounded from the body: "image_url", "server tool web_search" …
+    outside: bool = False  # what it uses is not seen here: its model's price decides nothing
     makes_text: bool = True  # the answer has output tokens, to which the output cap applies
     text_bytes: int | None = None  # of the body that can become input tokens; None: all of it
     prompt_tokens: int = 0  # of the prompt that come as numbers, beside its text

@@ -17,11 +17,10 @@ from proxy.gateway.dialects.batch_results import Result, ResultFile, read_anthro
 from proxy.gateway.dialects.errors import (
     anthropic_error,
     cohere_error,
-    google_error,
     openai_error,
 )
 from proxy.gateway.dialects.notes import parse
-from proxy.gateway.dialects.realtime_outside import Outside
+from proxy.gateway.dialects.outside import Outside
 from proxy.gateway.dialects.route import Route, openai_routes
 from proxy.gateway.dialects.unmetered import Unmetered
 from proxy.gateway.dialects.upload import Upload
@@ -209,14 +208,11 @@ def _free(method: str, path: str, dialect: Unmetered, endpoint: str) -> tuple[Ro
 
 # What is not metered later: a blocking budget's policy decides.
 _MISTRAL: Final = Outside("mistral_batches", _WHY)
-_GEMINI: Final = Outside("gemini_batches", _WHY, (), "gemini", google_error)
-_COHERE: Final = Outside("cohere_jobs", _WHY, (), "cohere", cohere_error)
+_COHERE: Final = Outside("cohere_jobs", _WHY, "cohere", cohere_error)
 
 ROUTES: Final = (
     Route("POST", "/v1/batch/jobs", _MISTRAL, "batches"),
     Route("POST", "/v1/embed-jobs", _COHERE, "batches", holds=""),
-    Route("POST", "/v1beta/models/{name}:batchGenerateContent", _GEMINI, "batches", holds=""),
-    Route("POST", "/v1beta/models/{name}:asyncBatchEmbedContent", _GEMINI, "batches", holds=""),
     *openai_routes("/batches", _SUBMITTED, "batches"),
     Route("POST", "/openai/batches", _SUBMITTED, "batches", holds=""),
     *_free("GET", "/batches", _STATES, "batches"),

@@ -11,6 +11,7 @@ from proxy.gateway.dialects.errors import (
     ollama_error,
     openai_error,
 )
+from proxy.gateway.dialects.outside import Outside
 from proxy.gateway.dialects.unmetered import Unmetered
 
 _OPENAI: Final = Unmetered("openai", openai_error)
@@ -51,6 +52,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("/model/", _BEDROCK, ""),
     Family("/guardrail/", _BEDROCK, ""),
     Family("/async-invoke", _BEDROCK, ""),
+    Family("/model-invocation-job", _BEDROCK, ""),
     Family("/v1/projects/", _VERTEX, ""),
     Family("/v1/publishers/", _VERTEX, ""),
     Family("/v1beta1/", _VERTEX, ""),
@@ -64,3 +66,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("/api/", _OLLAMA, ""),
     Family("/v1/", _OPENAI, "/v1"),
 )
+
+# A call that generates, at a path that only its provider knows: no dialect reads its answer.
+_ELSEWHERE: Final = "a call that is metered at its own path only"
+OUTSIDE: Final = {
+    family: Outside(f"{family}_elsewhere", _ELSEWHERE, family, error)
+    for family, error in (
+        ("openai", openai_error),
+        ("anthropic", anthropic_error),
+        ("gemini", google_error),
+        ("bedrock", aws_error),
+        ("vertex", google_error),
+        ("cohere", cohere_error),
+        ("ollama", ollama_error),
+    )
+}

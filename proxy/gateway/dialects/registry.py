@@ -16,6 +16,7 @@ from proxy.gateway.dialects import (
     moderations,
     ollama,
     openai_chat,
+    outside_routes,
     realtime_outside,
     responses,
     speech,
@@ -43,4 +44,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *ollama.ROUTES,
     *bedrock_converse.ROUTES,
     *bedrock_invoke.ROUTES,
+    *outside_routes.ROUTES,
 )
