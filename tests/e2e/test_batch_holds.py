@@ -383,7 +383,7 @@ async def test_batches_that_are_not_metered_are_decided_by_policy(
     }
     models = [{"match": f"{name}*", "upstream": name} for name in upstreams]
     async with begin(tmp_path, migrated, provider, upstreams=upstreams, models=models) as run:
-        paths = ("/v1/batch/jobs", "/v1/embed-jobs", "/v1beta/models/m:batchGenerateContent")
+        paths = ("/v1/batch/jobs", "/v1/embed-jobs", "/v1beta/models/g:batchGenerateContent")
         answers = [await run.client.post(path, json={}, headers=bearer(KEY)) for path in paths]
 
         assert ["can't be bounded" in answer.text for answer in answers] == [True] * 3

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from proxy.core.errors import Refusal
 from proxy.gateway.dialects import splice
 from proxy.gateway.dialects.base import Address, Patch, RequestFacts, Scanner, Watch
-from proxy.gateway.dialects.body_check import decisive, refuse_doubtful_names
+from proxy.gateway.dialects.body_check import decisive, model_name, refuse_doubtful_names
 from proxy.gateway.dialects.errors import openai_error
 from proxy.gateway.dialects.form import Form, FormEdits
 from proxy.gateway.dialects.model_splice import set_model
@@ -77,8 +77,12 @@ class Outside(Unmetered):
         return scanner
 
     def _facts(self, document: dict[str, Any], address: Address, *, read: bool) -> RequestFacts:
+        model = address.model or _model(document)
         facts = RequestFacts(
-            model=address.model or _model(document), outside=True, makes_text=False, text_bytes=0
+            model=model_name(model) if model else "",
+            outside=True,
+            makes_text=False,
+            text_bytes=0,
         )
         if self._only_with and read and self._only_with not in document:
             return facts
