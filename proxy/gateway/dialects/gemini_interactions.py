@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
+from msgspec.structs import replace
 
 from proxy.core.errors import InvalidRequest, Refusal
 from proxy.gateway.dialects import json_object, splice
@@ -115,13 +116,19 @@ class Interactions:
 class InteractionReader:
     """Reads an interaction, whole or in the events of its stream."""
 
-    __slots__ = ("scan",)
+    __slots__ = ("_asked", "scan")
 
     usage_name = "usage"
-    marks: tuple[bytes, ...] = (b'"usage"', b'"interaction"', b'"error"')
+    marks: tuple[bytes, ...] = (
+        b'"usage"',
+        b'"interaction"',
+        b'"error"',
+        b'"google_search_call"',
+    )
 
     def __init__(self) -> None:
         self.scan = Scan()
+        self._asked: dict[str, int] = {}  # queries that Google searched for, by step
 
     def quickly(self, body: bytes) -> bool:
         """Nothing is read without parsing."""
@@ -132,11 +139,16 @@ class InteractionReader:
         """Note what an interaction says."""
         note_names(self.scan, document)
         note_error(self.scan, document)
+        if steps := list(_steps(document)):
+            self._asked.clear()  # all of them are here
+        for index, step in enumerate(steps):
+            self._search(index, step)
         raw = document.get("usage")
         reading = read_interaction(raw) if isinstance(raw, dict) else None
         if reading is None:
             return
-        self.scan.usage = reading.usage
+        searches = reading.usage.searches or sum(self._asked.values())
+        self.scan.usage = replace(reading.usage, searches=searches)
         self.scan.usage_raw = orjson.dumps(raw)
         for flag in reading.flags:
             note_flag(self.scan, flag)
@@ -144,10 +156,12 @@ class InteractionReader:
     def event(self, kind: str, document: Json) -> None:
         """Note what one event says."""
         note_error(self.scan, document)
+        for name in ("step", "delta", "content"):
+            self._search(document.get("index", 0), document.get(name))
         inside = document.get("interaction")
         if isinstance(inside, dict):
             self.document(inside)
-            if kind.startswith("interaction.complete"):
+            if str(document.get("event_type") or kind).startswith("interaction.complete"):
                 self.scan.finished = True
 
     def end(self, kind: str) -> None:
@@ -157,11 +171,9 @@ class InteractionReader:
 
     def spoken(self, document: Json) -> Texts:
         """The text of all steps, or outputs, as older versions call them."""
-        for name in ("steps", "outputs"):
-            steps = document.get(name)
-            for index, step in enumerate(steps if isinstance(steps, list) else ()):
-                for text in _texts(step):
-                    yield f"{index}", text
+        for index, step in enumerate(_steps(document)):
+            for text in _texts(step):
+                yield f"{index}", text
 
     def said(self, kind: str, document: Json) -> Texts:
         """The text of one event."""
@@ -184,6 +196,22 @@ class InteractionReader:
         return _DONE % orjson.dumps(
             {"interaction": interaction, "event_type": "interaction.completed"}
         )
+
+    def _search(self, index: object, step: object) -> None:
+        """Each query of a search is billed, as those of generateContent are."""
+        if not isinstance(step, dict) or step.get("type") != "google_search_call":
+            return
+        arguments = step.get("arguments")
+        queries = arguments.get("queries") if isinstance(arguments, dict) else None
+        asked = sum(1 for query in queries if query) if isinstance(queries, list) else 0
+        self._asked[str(index)] = max(asked, self._asked.get(str(index), 0))
+
+
+def _steps(document: Json) -> Iterator[object]:
+    """What the interaction consists of: steps, or outputs, as older versions call them."""
+    for name in ("steps", "outputs"):
+        steps = document.get(name)
+        yield from steps if isinstance(steps, list) else ()
 
 
 def _texts(value: object) -> Iterator[str]:

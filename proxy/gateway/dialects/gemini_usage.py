@@ -5,6 +5,8 @@ What an answer says is not trusted: see usage.py. Nothing here raises.
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.usage import CACHED_OVER_INPUT, INCONSISTENT, WRONG_TYPE, Reading
 
@@ -47,6 +49,15 @@ class _Counts:
                 elif modality in _IMAGE:
                     image += self._number(detail.get(count))
         return audio, image
+
+    def searches(self, name: str) -> int:
+        """How often Google searched, as a list by kind of tool says."""
+        kinds = self.raw.get(name)
+        return sum(
+            self._number(kind.get("count"))
+            for kind in (kinds if type(kinds) is list else ())
+            if type(kind) is dict and kind.get("type") == "google_search"
+        )
 
     def at_most(self, count: int, limit: int, flag: str = INCONSISTENT) -> int:
         """The count, cut to what there is."""
@@ -129,7 +140,7 @@ def read_interaction(raw: Json) -> Reading | None:
             counts.flag(INCONSISTENT)
             output = max(output, parts)
     audio, image = counts.modalities("tokens", "output_tokens_by_modality")
-    return _reading(
+    reading = _reading(
         counts,
         _input(
             counts,
@@ -140,6 +151,8 @@ def read_interaction(raw: Json) -> Reading | None:
         ),
         (output, thoughts, audio, image),
     )
+    searches = counts.searches("grounding_tool_count")
+    return replace(reading, usage=replace(reading.usage, searches=searches))
 
 
 def _input(
