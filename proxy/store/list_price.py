@@ -141,4 +141,6 @@ def _tariff(usd: Mapping[str, Any], model: ListPrice) -> Tariff:
                 Step(above, Fraction(Decimal(price)) * nano_per_usd)
                 for above, price in sorted((int(above), price) for above, price in tiers.items())
             )
+    if "input_audio_hours" in usd:  # sound that is billed by its length is not by its tokens, too
+        steps.setdefault("audio_input", (Step(0, Fraction(0)),))
     return Tariff(steps, model.minimum_ms, model.search_once)

@@ -179,6 +179,23 @@ def test_a_bound_of_a_contract_is_the_contract() -> None:
     assert price(book.bound(asked(), NOW)) == "1"
 
 
+HEARD = Usage(input=9, audio_input=375, output=201, milliseconds=4000)
+
+
+@pytest.mark.parametrize(
+    ("by_token", "nano"), [({}, 9 * 100 + 266_667), ({"input_audio_mtok": "1"}, 900 + 641_667)]
+)
+def test_sound_is_billed_by_its_length_or_by_its_tokens(
+    by_token: dict[str, str], nano: int
+) -> None:
+    """Not by both, unless the price says so."""
+    prices = {"input_mtok": "0.1", "input_audio_hours": "0.24", **by_token}
+    rates = LayeredPriceBook((), data({"id": "m", "prices": [{"usd": prices}]})).rates(asked(), NOW)
+
+    assert rates is not None
+    assert rates.charge(HEARD).nano == nano
+
+
 # The book
 
 

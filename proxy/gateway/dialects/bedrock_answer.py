@@ -201,10 +201,16 @@ class InvokeReader:
             note_flag(scan, flag)
 
     def _as_billed(self, counted: Usage, said: Usage) -> Usage:
-        """Bedrock's counts, with what only the body says of them."""
+        """Bedrock's counts, with what only the body says of them.
+
+        What came from the cache, or went there, stands beside the input as Claude and Nova count, and
+        is part of it as OpenAI counts.
+        """
         if counted.output != said.output_tokens:
             note_flag(self.scan, INCONSISTENT)
         usage = replace(counted, cached_input=counted.cached_input or said.cached_input)
+        if counted.input == counted.input_tokens == said.input_tokens:
+            usage = replace(usage, input=said.input)
         written = counted.cache_write or said.cache_write_tokens
         hour = min(said.cache_write_1h, written)
         reasoning = min(said.reasoning, counted.output)

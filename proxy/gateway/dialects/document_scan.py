@@ -16,6 +16,7 @@ UNREADABLE: Final = "answer_unreadable"  # no JSON object
 _MOST_KEPT = 16 * 1024 * 1024  # bytes of an answer that is parsed as a whole
 _END_KEPT = 64 * 1024  # of a larger one: usage stands at the end
 _BEGINNING_KEPT = 4 * 1024  # model and id stand at the beginning
+_BOM: Final = b"\xef\xbb\xbf"  # some clients read past it
 _BYTES_PER_TOKEN = 4  # for what was not kept
 
 _NAMES = re.compile(rb'"(?:model|id|service_tier)"\s*:\s*"[^"\\]{1,512}"')
@@ -73,7 +74,8 @@ class DocumentScanner:
             self._read_ends()
         elif self._size:
             kept = self._kept
-            self._body = kept[0] if len(kept) == 1 else b"".join(kept)
+            body = kept[0] if len(kept) == 1 else b"".join(kept)
+            self._body = body.removeprefix(_BOM)
             if not self._reader.quickly(self._body):
                 self._read_whole(self._body)
         self._kept = []

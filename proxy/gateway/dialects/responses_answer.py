@@ -75,6 +75,8 @@ class ResponsesEvents:
         response = document.get("response")
         if isinstance(response, dict):
             self._begun = self._begun or response
+            if kind in _TERMINAL and response.get("model"):
+                self.scan.served_model = ""  # a router has chosen by now
             note_names(self.scan, response)
             note_error(self.scan, response)
             _note_end(self.scan, response)

@@ -43,10 +43,12 @@ _BESIDE: Final = {
     "reasoning_tokens": "reasoning",  # Perplexity, SGLang
     "num_search_queries": "searches",  # Perplexity
     "num_sources_used": "searches",  # xAI
+    "prompt_audio_seconds": "seconds",  # Mistral bills sound by its length
 }
-# The last names are those of realtime sessions and transcriptions.
-_PROMPT_IN: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_IN: Final = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+# The second spelling is that of realtime sessions, of transcriptions, of Mistral and Writer.
+_DETAILS = ("{}_tokens_details", "{}_token_details")
+_PROMPT_IN: Final = tuple(d.format(side) for d in _DETAILS for side in ("prompt", "input"))
+_OUTPUT_IN: Final = tuple(d.format(side) for d in _DETAILS for side in ("completion", "output"))
 _PROMPT_DETAILS: Final = {
     "cached_tokens": "cached",
     "cache_write_tokens": "written",
@@ -104,9 +106,8 @@ def read_usage(raw: Json) -> Reading:
         return Reading(plain)
     figures = _Figures(raw)
     outside = figures.outside()
-    usage = Usage(
-        **_input(figures, outside), **_output(figures, outside), searches=figures.searches
-    )
+    beside = {"searches": figures.searches, "milliseconds": figures.seconds * 1000}
+    usage = Usage(**_input(figures, outside), **_output(figures, outside), **beside)
     return Reading(usage, tuple(figures.flags))
 
 
@@ -227,6 +228,7 @@ class _Figures:
         "reasoning",
         "reasoning_beside",
         "searches",
+        "seconds",
         "total",
         "written",
     )
@@ -247,7 +249,7 @@ class _Figures:
         self.reasoning = outer.get("reasoning") or beside.get("reasoning", 0)
         self.audio_output = outer.get("audio", 0)
         self.image_output = outer.get("image", 0)
-        self.searches = beside.get("searches", 0)
+        self.searches, self.seconds = beside.get("searches", 0), beside.get("seconds", 0)
         tools = self._object(
             raw, "server_tool_use_details", "server_tool_use", "server_side_tool_usage_details"
         )

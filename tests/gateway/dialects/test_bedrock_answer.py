@@ -190,6 +190,37 @@ def test_headers_count_where_the_body_does_not() -> None:
     assert (scanner.scan.usage, scanner.scan.service_tier) == (Usage(input=7), "flex")
 
 
+CACHED_BODIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "OpenAI counts it in": (
+        "openai.gpt-oss-120b-1:0",
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 4,
+            "prompt_tokens_details": {"cached_tokens": 6},
+        },
+    ),
+    "Claude counts it beside": (
+        CLAUDE,
+        {"input_tokens": 10, "output_tokens": 4, "cache_read_input_tokens": 6},
+    ),
+}
+
+
+@pytest.mark.parametrize("make", CACHED_BODIES)
+def test_what_was_cached_is_counted_once(make: str) -> None:
+    """Where only the body says that it was; the head's input is that of its model's format."""
+    model, usage = CACHED_BODIES[make]
+    head = [
+        (b"x-amzn-bedrock-input-token-count", b"10"),
+        (b"x-amzn-bedrock-output-token-count", b"4"),
+    ]
+    scanner = watching(invoked(model, messages=[]), streamed=False, headers=head, dialect=INVOKE)
+    relayed(scanner, [compact({"usage": usage})])
+
+    plain = 10 if model == CLAUDE else 4
+    assert scanner.scan.usage == Usage(input=plain, cached_input=6, output=4)
+
+
 # Anything at all...
 
 

@@ -59,6 +59,15 @@ def test_an_answer_is_read_whole(size: int) -> None:
     assert expected == scan
 
 
+@pytest.mark.parametrize("around", [b"\xef\xbb\xbf", b" \r\n"])
+def test_what_stands_around_an_answer_is_no_part_of_it(around: bytes) -> None:
+    """A byte order mark, blank space; both are passed on."""
+    body = around + compact(answer({"content": "hi"})) + around.removeprefix(b"\xef\xbb\xbf")
+    for size in (1, 1000):
+        scan, _ = scanned(body, size)
+        assert (scan.usage, scan.flags) == (Usage(input=5, cached_input=4, output=2), ())
+
+
 def test_pieces_are_passed_on_as_the_same_objects() -> None:
     watching, piece = scanner(), b'{"id":1}'
 

@@ -77,7 +77,9 @@ SAID = named("step.delta", index=2, delta={"type": "text", "text": "one two"})
     [
         pytest.param(named("interaction.completed", interaction=interaction(**END)), id="short"),
         pytest.param(
-            named("interaction.completed", interaction=interaction(**END, steps=[search("a", "b")])),
+            named(
+                "interaction.completed", interaction=interaction(**END, steps=[search("a", "b")])
+            ),
             id="whole",
         ),
         pytest.param(

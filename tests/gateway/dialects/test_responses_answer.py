@@ -199,6 +199,18 @@ def test_every_end_has_its_usage_however_the_stream_is_cut(kind: str, size: int)
     assert (watching.scan.usage, watching.scan.finished) == (BUCKETS, True)
 
 
+def test_a_routers_choice_is_billed() -> None:
+    """It is made after the first event, and named at the end."""
+    begun = event("response.created", response=response(model="model-router", usage=None))
+    watching = scanner(streamed=True)
+    relayed(watching, [begun + said("Hello") + ended(model="gpt-5-mini-2025-08-07")])
+    assert watching.scan.served_model == "gpt-5-mini-2025-08-07"
+
+    watching = scanner(streamed=True)
+    relayed(watching, [begun + said("Hello") + ended(model=None)])
+    assert watching.scan.served_model == "model-router"
+
+
 def test_a_failure_is_told() -> None:
     failed = ended("failed", usage=None, error={"code": "server_error", "message": "secret"})
     watching = scanner(streamed=True)

@@ -98,9 +98,14 @@ def counts(prompt: int, completion: int, total: int | None = None, **more: Any) 
         ("Moonshot, Together", counts(45, 3, cached_tokens=5), Usage(input=40, cached_input=5, output=3)),
         ("Mistral: cached", counts(45, 3, num_cached_tokens=5), Usage(input=40, cached_input=5, output=3)),
         (
-            "Mistral: audio is outside the prompt",
+            "Mistral: audio is outside the prompt, and billed by its length",
             counts(9, 201, 585, prompt_audio_seconds=4, prompt_tokens_details={"cached_tokens": 0, "audio_tokens": 375}),
-            Usage(input=9, audio_input=375, output=201),
+            Usage(input=9, audio_input=375, output=201, milliseconds=4000),
+        ),
+        (
+            "Writer, Mistral: details of a token",
+            counts(45, 30, prompt_token_details={"cached_tokens": 5}, completion_token_details={"reasoning_tokens": 9}),
+            Usage(input=40, cached_input=5, output=21, reasoning=9),
         ),
         (
             "Databricks: nothing yet of the output",
