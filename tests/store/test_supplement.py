@@ -215,3 +215,19 @@ def test_a_model_of_the_supplement_replaces_the_one_of_the_same_id() -> None:
 
     assert len(ids) == len(set(ids))
     assert "dall-e-3" in ids
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "usd"),
+    [
+        ("text-embedding-005", Usage(input=300, characters=M), 0.025),
+        ("gemini-embedding-001", Usage(input=M, characters=5 * M), 0.15),
+        ("multimodalembedding@001", Usage(characters=M, images=1_000), 0.3),
+        ("imagen-4.0-generate-001", Usage(images=3), 0.12),
+    ],
+)
+def test_what_is_asked_by_predict_has_one_price(
+    book: LayeredPriceBook, model: str, usage: Usage, usd: float
+) -> None:
+    """By characters or by tokens, never both."""
+    assert charged(book, "vertex", model, ("regional",), usage) == round(usd * DOLLAR)

@@ -22,6 +22,7 @@ from proxy.gateway.dialects import (
     speech,
     transcription,
     vertex_claude,
+    vertex_predict,
 )
 from proxy.gateway.dialects.route import Route
 
@@ -39,6 +40,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *anthropic.ROUTES,
     *gemini.ROUTES,
     *vertex_claude.ROUTES,
+    *vertex_predict.ROUTES,
     *gemini_interactions.ROUTES,
     *cohere.ROUTES,
     *ollama.ROUTES,

@@ -182,7 +182,7 @@ def test_a_refusal_has_awss_shape() -> None:
             True,
         ),
         (b"/model/a.b/count-tokens", "a.b", False),
-        (b"/guardrail/g/version/1/apply", "", False),
+        (b"/guardrail/g/version/1/apply", "", True),
     ],
 )
 def test_where_bedrocks_paths_lead(path: bytes, model: str, metered: bool) -> None:

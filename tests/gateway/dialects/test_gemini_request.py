@@ -208,7 +208,7 @@ def test_a_refusal_has_googles_shape() -> None:
         (b"/v1beta/models/gemini-2.5-flash:countTokens", "gemini", False),
         (b"/v1beta/tunedModels/mine:generateContent", "gemini", True),
         (b"/upload/v1beta/files", "gemini", False),
-        (b"/v1beta/cachedContents", "gemini", False),
+        (b"/v1beta/cachedContents", "gemini", True),
         (
             b"/v1/projects/p/locations/global/publishers/google/models/g:generateContent",
             "vertex",
@@ -217,7 +217,7 @@ def test_a_refusal_has_googles_shape() -> None:
         (b"/v1beta1/publishers/google/models/g:generateContent", "vertex", True),
         (b"/v1/projects/p/locations/l/endpoints/7:streamGenerateContent", "vertex", True),
         (b"/v1/projects/p/locations/l/endpoints/openapi/chat/completions", "vertex", True),
-        (b"/v1beta1/projects/p/locations/l/cachedContents", "vertex", False),
+        (b"/v1beta1/projects/p/locations/l/cachedContents", "vertex", True),
     ],
 )
 def test_where_geminis_paths_lead(path: bytes, family: str, metered: bool) -> None:
