@@ -67,8 +67,9 @@ class Forwarder:
                 continue
             if response.status in NEXT_ON and not last:
                 await response.aclose()
+                record = await self._meter.passed_over(call, attempt)
                 call.attempt = None
-                call.attempts.append(failed_attempt(attempt, f"status_{response.status}"))
+                call.attempts.append(record)
                 continue
             return attempt, response
         raise AssertionError("a plan has at least one target")

@@ -14,7 +14,9 @@ from proxy.core.rating import NO_CHARGE, Metered, Rated, price_flags, rate
 from proxy.core.usage import EMPTY, Usage, UsageSource
 from proxy.gateway.active import ActiveCall, Attempt
 from proxy.gateway.dialects.base import Scan, Scanner, Watch
+from proxy.gateway.dialects.chat_answer import BILLED_UNKNOWN
 from proxy.gateway.dialects.document_scan import UNREADABLE
+from proxy.gateway.dialects.notes import note_flag
 from proxy.gateway.dialects.usage import Json
 from proxy.gateway.experience import Experience
 from proxy.gateway.ports import Tokenizer
@@ -26,7 +28,8 @@ STOPPED = "stopped"  # Farebox itself was
 DEFECT = "defect"  # of our own
 _GIVEN_UP = frozenset((LEFT, TIMEOUT, STOPPED, DEFECT))
 _FIRST_ERROR = 400
-_AZURE = "azure"  # bills what its content filter refuses
+_AZURE = "azure"  # bills what its content filter refuses, and what takes it too long
+_TOO_LONG = 408
 _NOT_RATED = Rated(NO_CHARGE, "", "")
 _WORD = re.compile(r"[\w.-]{1,40}")  # flags are joined by commas
 
@@ -54,7 +57,10 @@ class Meter:
         """The row of an attempt whose answer was seen to its end, or as far as it came."""
         scan = scanner.scan
         usage, source = scan.usage, UsageSource.PROVIDER
-        if scan.billed_error and attempt.upstream.provider == _AZURE:
+        if attempt.upstream.provider == _AZURE and (
+            scan.billed_error or attempt.status == _TOO_LONG
+        ):
+            note_flag(scan, BILLED_UNKNOWN)
             usage, source = Usage(input=await self._count_prompt(call)), UsageSource.ESTIMATED
         elif usage is None or not call.metered:
             usage, source = await self._count(call, attempt, scanner, error)
@@ -112,6 +118,13 @@ class Meter:
         """The row of an attempt that was given up before its answer: the provider had the prompt."""
         watch = Watch(streamed=True, strip_usage=False, output_cap=None, count=len)
         return await self.measure(call, attempt, call.dialect.scanner(call.facts, watch), error)
+
+    async def passed_over(self, call: ActiveCall, attempt: Attempt) -> AttemptRecord:
+        """The row of an attempt whose answer is an error that another upstream makes up for."""
+        error = f"status_{attempt.status}"
+        if attempt.upstream.provider == _AZURE and attempt.status == _TOO_LONG:
+            return await self.unanswered(call, attempt, error)
+        return failed_attempt(attempt, error)
 
     async def _count(
         self, call: ActiveCall, attempt: Attempt, scanner: Scanner, error: str

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from tests.e2e.canned import streamed, whole
 from tests.e2e.conftest import Start
-from tests.e2e.running import KEY
+from tests.e2e.running import KEY, SIMULATED
 from tests.e2e.wire import Recorder, recorder
 
 REAL = "key-of-the-companys-azure"
@@ -109,28 +110,64 @@ async def test_an_application_sees_what_azure_says(start: Start, stream: bool) -
     assert "spilled_over" in attempt["flags"]
 
 
-async def test_what_the_filter_refuses_is_billed(start: Start) -> None:
+FILTERED = {
+    "message": "The response was filtered.",
+    "type": None,
+    "param": "prompt",
+    "code": "content_filter",
+    "status": 400,
+    "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {}},
+}
+TOO_LONG = {"code": "Timeout", "message": "The operation was timeout."}
+
+
+ASKING: dict[str, dict[str, Any]] = {
+    "/openai/deployments/my-deployment/chat/completions": {
+        "messages": [{"role": "user", "content": "Capital of France?"}]
+    },
+    "/openai/v1/responses": {"model": "my-deployment", "input": "Capital of France?"},
+}
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, FILTERED), (408, TOO_LONG)])
+@pytest.mark.parametrize("path", ASKING)
+async def test_what_is_refused_after_work_is_billed(
+    start: Start, status: int, error: dict[str, Any], path: str
+) -> None:
     """The row has the prompt, as we count it, and is marked: Azure does not say how much it bills."""
-    refused = {
-        "error": {
-            "message": "The response was filtered.",
-            "type": None,
-            "param": "prompt",
-            "code": "content_filter",
-            "status": 400,
-            "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {}},
-        }
-    }
-    async with recorder(whole(refused, status=400)) as upstream, start(**config(upstream)) as run:
-        with pytest.raises(openai.BadRequestError) as caught:
-            await chat(sdk(run.url, KEY), stream=False)
+    refused = whole({"error": error}, status=status)
+    async with recorder(refused) as upstream, start(**config(upstream)) as run:
+        async with httpx.AsyncClient(base_url=run.url) as client:
+            answer = await client.post(path, headers={"api-key": KEY}, json=ASKING[path])
         row = await run.only_call()
         [attempt] = await run.attempts(row["id"])
-    assert caught.value.code == "content_filter"
-    assert (row["status"], row["usage_source"]) == (400, "estimated")
+    assert (answer.status_code, answer.json()) == (status, {"error": error})
+    assert (row["status"], row["usage_source"]) == (status, "estimated")
     assert row["input_tokens"] > 3
     assert row["cost_usd"] == f"0.00{row['input_tokens']:04d}"
     assert "billed_unknown" in attempt["flags"]
+
+
+async def test_what_took_too_long_is_billed_where_another_answers(start: Start) -> None:
+    """As an attempt of its own."""
+    async with recorder(whole({"error": TOO_LONG}, status=408)) as upstream:
+        changed = config(upstream)
+        changed["upstreams"]["sim"]["api_key"] = SIMULATED
+        changed["models"] = [
+            {"name": "my-model", "targets": ["azure/my-deployment", "sim/gpt-4o-mini"]}
+        ]
+        changed["prices"] = [{"input_per_mtok": "1.00", "output_per_mtok": "4.00"}]
+        async with start(**changed) as run, run.sdk() as client:
+            answer = await client.chat.completions.create(
+                model="my-model", messages=[{"role": "user", "content": "Capital of France?"}]
+            )
+            row = await run.only_call()
+            first, second = await run.attempts(row["id"])
+    assert answer.choices
+    assert (first["error"], first["usage_source"]) == ("status_408", "estimated")
+    assert first["usage"]["input"] > 3
+    assert "billed_unknown" in first["flags"]
+    assert second["usage_source"] == "provider"
 
 
 async def test_a_budget_refuses_in_the_sdks_own_exception(start: Start) -> None:

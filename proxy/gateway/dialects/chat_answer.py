@@ -33,14 +33,19 @@ class ChatAnswer:
         """Note what the answer says."""
         note_names(self.scan, document)
         note_usage(self.scan, document)
-        if note_error(self.scan, document) and _is_filtered(document.get("error")):
-            # Azure bills what it worked out before its filter said no, and does not say how much.
-            self.scan.billed_error = True
-            note_flag(self.scan, BILLED_UNKNOWN)
+        note_refusal(self.scan, document)
 
     def spoken(self, document: Json) -> Texts:
         """The text of all choices."""
         return spoken_in_choices(document, "message")
+
+
+def note_refusal(scan: Scan, document: Json) -> None:
+    """Take the error of an answer that is one, and whether it is billed all the same."""
+    if note_error(scan, document) and _is_filtered(document.get("error")):
+        # Azure bills what it worked out before its filter said no, and does not say how much.
+        scan.billed_error = True
+        note_flag(scan, BILLED_UNKNOWN)
 
 
 def _is_filtered(error: object) -> bool:

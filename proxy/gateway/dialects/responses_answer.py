@@ -7,6 +7,7 @@ import orjson
 
 from proxy.gateway.dialects.answer_reader import Json, Texts
 from proxy.gateway.dialects.base import Scan
+from proxy.gateway.dialects.chat_answer import note_refusal
 from proxy.gateway.dialects.notes import note_error, note_names, parse
 from proxy.gateway.dialects.responses_usage import note_response
 from proxy.gateway.dialects.sse import payload
@@ -49,7 +50,7 @@ class ResponsesAnswer:
     def document(self, document: Json) -> None:
         """Note what the answer says."""
         note_names(self.scan, document)
-        note_error(self.scan, document)
+        note_refusal(self.scan, document)
         _note_end(self.scan, document)
 
     def spoken(self, document: Json) -> Texts:
