@@ -20,6 +20,7 @@ from proxy.gateway.meter import TIMEOUT, Meter, failed_attempt
 from proxy.gateway.ports import Ledger
 from proxy.gateway.router import Target
 from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamResponse, Written
+from proxy.gateway.upstreams.unpacked import PACKED, Unpacked
 
 _OPENAI = "openai"
 _PARTIAL = frozenset((b"range", b"if-range"))
@@ -154,6 +155,8 @@ class Forwarder:
         if upstream.provider == _AZURE:
             attempt.spilled = _SPILLED in response.headers
             attempt.served_model = dict(response.headers).get(_SERVED, b"").decode("latin-1")
+        if call.metered and PACKED in response.headers:
+            response = Unpacked(response)
         return attempt, response
 
     async def _failed(
