@@ -163,7 +163,7 @@ class Pipeline:
             check_allowed(model, key.team.name, key.team.models, key.models)
         if key.forward_upstream is not None:
             call.plan = call.config.router.direct(model, key.forward_upstream)
-        elif model and call.metered:
+        elif model and call.metered and not call.facts.outside:
             call.plan = call.config.router.plan(model, call.dialect.family)
         else:
             call.plan = call.config.router.default(model, call.dialect.family)
