@@ -33,7 +33,7 @@ def note_names(scan: Scan, document: Json) -> None:
 
 
 def note_tier(scan: Scan, document: Json) -> None:
-    """Take the service tier; the last that is given is the billed one."""
+    """Take the service tier; the last that is given is the billed one. A usage object may give it, too."""
     tier = document.get("service_tier")
     if isinstance(tier, str) and tier:
         scan.service_tier = tier
@@ -47,6 +47,7 @@ def note_usage(scan: Scan, document: Json) -> bool:
     reading = read_usage(raw)
     scan.usage = reading.usage
     scan.usage_raw = orjson.dumps(raw)
+    note_tier(scan, raw)  # Mistral says it there
     if says_something(raw):
         scan.stated_nano = stated_nano(raw)
         if (size := search_context(raw)) and size not in scan.variants:

@@ -59,6 +59,13 @@ def test_an_answer_is_read_whole(size: int) -> None:
     assert expected == scan
 
 
+def test_a_tier_may_stand_in_the_usage() -> None:
+    """As Mistral writes it."""
+    body = answer({"content": "hi"}, usage={**USAGE, "service_tier": "flex"})
+    del body["service_tier"]
+    assert scanned(compact(body))[0].service_tier == "flex"
+
+
 @pytest.mark.parametrize("around", [b"\xef\xbb\xbf", b" \r\n"])
 def test_what_stands_around_an_answer_is_no_part_of_it(around: bytes) -> None:
     """A byte order mark, blank space; both are passed on."""
