@@ -20,6 +20,7 @@ from proxy.gateway.ports import Tokenizer
 from proxy.gateway.upstreams.base import Headers, UpstreamResponse
 
 _FIRST_ERROR = 400
+_FIRST_ODD = 300  # a redirection has no more of a stream than an error has
 _JSON = "application/json"
 _MAX_BUFFERED = 1024 * 1024  # bytes of a JSON answer that is read before its head is sent
 
@@ -48,7 +49,7 @@ class Relay:
         self._exchange = call.inbound.exchange
         self.content_type = _content_type(response)
         kind = self.content_type
-        if response.status >= _FIRST_ERROR and not comes_in_events(kind):
+        if response.status >= _FIRST_ODD and not comes_in_events(kind):
             kind = _JSON  # whatever was asked for
         self.streamed = call.dialect.streamed(call.facts, kind)
         self.scanner = self._scanner(meter.tokenizer)
