@@ -68,13 +68,15 @@ def _details(raw: Json, side: str) -> dict[str, int]:
     details = raw.get(f"{side}_tokens_details")
     if type(details) is not dict:
         return {}
-    return {name: value for name, value in details.items() if _is_count(value)}
+    return {name: int(value) for name, value in details.items() if _is_count(value)}
 
 
 def _numbers(raw: Json, name: str) -> int:
-    value = raw.get(name)
-    return value if type(value) is int and _is_count(value) else 0
+    value: Any = raw.get(name)
+    return int(value) if _is_count(value) else 0
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _MOST
+def _is_count(value: Any) -> bool:
+    """Whether it is a whole number, however it is written."""
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    return whole and 0 <= value <= _MOST

@@ -110,4 +110,6 @@ def _objects(value: Any) -> Iterator[Json]:
 
 def _count(counts: Json, name: str) -> int:
     value = counts.get(name)
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and 0 <= value <= _MOST else 0

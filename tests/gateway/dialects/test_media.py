@@ -88,6 +88,25 @@ def test_pictures_by_the_piece() -> None:
     assert (scan.usage, scan.counted, scan.variants) == (None, Usage(images=2), facts.variants)
 
 
+@pytest.mark.parametrize("write", [int, float])
+def test_pictures_by_their_tokens(write: type[float]) -> None:
+    """A whole number counts, however it is written."""
+    details = {
+        name: write(count) for name, count in {"text_tokens": 10, "image_tokens": 40}.items()
+    }
+    usage = {
+        "input_tokens": write(50),
+        "input_tokens_details": details,
+        "output_tokens": write(4160),
+        "total_tokens": write(4210),
+    }
+    answer = compact({"created": 1, "data": [{"b64_json": "a"}], "usage": usage})
+    scan = scanned(IMAGES, picture(model="gpt-image-1"), answer, "application/json")
+
+    assert scan.usage == Usage(input=10, image_input=40, image_output=4160)
+    assert scan.flags == ()
+
+
 def test_the_model_that_is_meant_where_none_is_named() -> None:
     assert picture(quality="standard").model == "dall-e-2"
     assert picture(quality="standard").variants == ()

@@ -81,10 +81,11 @@ def test_the_usage_in_disjoint_buckets() -> None:
     assert not scan.error
 
 
-def test_searches_are_counted_by_the_answers_own_count() -> None:
+@pytest.mark.parametrize("number", [2, 2.0])
+def test_searches_are_counted_by_the_answers_own_count(number: float) -> None:
     """What it says of its tools goes before what its items show."""
     calls = [{"type": "web_search_call", "action": {"type": "search"}}] * 3
-    scan = read(output=calls, tool_usage={"web_search": {"num_requests": 2}})
+    scan = read(output=calls, tool_usage={"web_search": {"num_requests": number}})
 
     assert scan.usage is not None
     assert scan.usage.searches == 2
