@@ -193,15 +193,11 @@ _EVENTS = frozenset(
 )
 
 
-# What servers say that do not know, or do not say, what their answer is.
-_SAYS_NOTHING = frozenset(("", "text/plain", "application/octet-stream"))
-
-
 def comes_in_events(content_type: str) -> bool:
     """Whether a content type (in lower case, without parameters) is that of a stream of events."""
     return content_type in _EVENTS
 
 
 def answers_in_events(facts: RequestFacts, content_type: str) -> bool:
-    """The same of a good answer, which is what was asked for where its type says nothing."""
-    return content_type in _EVENTS or (facts.stream and content_type in _SAYS_NOTHING)
+    """The same of a good answer. Servers that do not say so send the stream that was asked for, too."""
+    return content_type in _EVENTS or (facts.stream and not content_type.endswith("json"))
