@@ -25,7 +25,7 @@ from proxy.gateway.own_calls import OwnCalls
 from proxy.gateway.pipeline import Pipeline, Ports
 from proxy.gateway.realtime.door import Realtime
 from proxy.gateway.routes import Routes
-from proxy.ledger import open_ledger, spool_folder
+from proxy.ledger.opening import open_ledger, spool_folder
 from proxy.observe.alerts import Alerting
 from proxy.observe.defects import log_unhandled
 from proxy.observe.logs import Logs

@@ -91,7 +91,7 @@ def _warn_on_stderr() -> None:
 @contextlib.asynccontextmanager
 async def opened_ledger(settings: "Settings") -> "AsyncIterator[tuple[Ledger, Database]]":
     """The ledger on its database. Raises LedgerError."""
-    from proxy.ledger import open_ledger  # noqa: PLC0415 - slow; ``--help`` does without
+    from proxy.ledger.opening import open_ledger  # noqa: PLC0415 - slow; ``--help`` does without
 
     async with opened(settings) as database:
         ledger = open_ledger(database, settings.ledger)

@@ -1,5 +1,1 @@
-"""Holds and settlements: one protocol, in memory and in SQL."""
-
-from proxy.ledger.opening import open_ledger, spool_folder
-
-__all__ = ["open_ledger", "spool_folder"]
+"""Holds and settlements: one protocol, in memory and in SQL. ``opening`` makes one."""

@@ -1,8 +1,10 @@
 """Where callers wait while the one writer of this process gathers what has come into a transaction.
 
 Bounded in length and in time: where the queue is full or an answer is late, the caller gets a
-LedgerError, never a hang. What no call waits for may take longer: a busy database is not away. An
-answer that comes after its caller has gone is put right: a hold that nobody knows of is released.
+LedgerError, never a hang. Late is who has waited long where the transaction under way takes long: a
+burst that stands behind others, or keeps this process busy, says nothing of the database, and is waited
+for. What no call waits for may take longer: a busy database is not away. An answer that comes after its
+caller has gone is put right: a hold that nobody knows of is released.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ _STOOD_STILL = 0.5  # of a time-out: who looks so much too late did not run itse
 
 
 class Busy(LedgerError):
-    """More operations wait than the ledger takes."""
+    """More operations wait than the ledger takes, or one waits for too long though it answers."""
 
 
 class Gathering:
@@ -51,6 +53,7 @@ class Gathering:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Operation] = deque()
         self._taken: Sequence[Operation] = ()
+        self._taken_at = 0.0  # in the loop's time
         self._owed: dict[str, Release] = {}  # holds that nobody knows of, by call id
         self._going = False  # a batch is being written, or about to be taken
         self._watch: asyncio.TimerHandle | None = None
@@ -137,6 +140,7 @@ class Gathering:
         self._lingering = None
         batch = self._taken = self._take()
         if batch:
+            self._taken_at = self._loop.time()
             self._dispatch(batch)
         else:
             self._going = False
@@ -224,18 +228,33 @@ class Gathering:
             self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
             return
         self._looks_again = False
+        # Else the database is not what they wait for.
+        is_slow = bool(self._taken) and now - self._taken_at >= self._timeout_s
         waiting = False
         for operation in (*self._taken, *self._queue):
             if operation.answer is None or operation.answer.done():
                 continue
-            if operation.until > now:
+            error = self._late(operation, now, is_slow=is_slow)
+            if error is None:
                 waiting = True
-                continue
-            bound_s = self._patience_s if operation.patient else self._timeout_s
-            _refuse(operation, LedgerError(f"the database did not answer in {bound_s} s"))
+            else:
+                _refuse(operation, error)
         self._watch = None
         if waiting or self._queue:
             self._look_in(self._timeout_s / _CHECKS_A_TIMEOUT)
+
+    def _late(self, operation: Operation, now: float, *, is_slow: bool) -> LedgerError | None:
+        """What an operation is told that has waited too long."""
+        late_s = now - operation.until
+        if late_s < 0:
+            return None
+        if operation.patient:
+            return LedgerError(f"the database did not answer in {self._patience_s} s")
+        if is_slow:
+            return LedgerError(f"the database did not answer in {self._timeout_s} s")
+        if late_s < self._patience_s:
+            return None
+        return Busy(f"the ledger answers, but not within {self._timeout_s + self._patience_s} s")
 
 
 def _refuse(operation: Operation, error: LedgerError) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from proxy.ledger.gathering import Busy, Gathering
 from tests.ledger.samples import request, settlement
 
 TIMEOUT_S = 0.1
+PassTime = Callable[[float], Awaitable[None]]
 
 
 class Writer:
@@ -137,6 +139,49 @@ async def test_a_full_queue_refuses_one_more() -> None:
     await writer.next()
     writer.answer()
     await asyncio.gather(*waiting)
+
+
+@pytest.fixture
+async def pass_time(monkeypatch: pytest.MonkeyPatch) -> PassTime:
+    """Lets so many seconds of the loop's clock pass, in no time."""
+    loop = asyncio.get_running_loop()
+    clock, passed = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: clock() + passed)
+
+    async def passing(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    return passing
+
+
+async def test_who_stands_behind_others_is_not_late(pass_time: PassTime) -> None:
+    """A thousand calls at once take many transactions: each is in time, and so the database answers."""
+    writer = Writer(timeout_s=10, batch_limit=1)
+    waiting = [ask(writer, Reserve(request(n))) for n in range(5)]
+    for _ in waiting:
+        await writer.next()
+        for _ in range(6):
+            await pass_time(1)
+        writer.answer()
+
+    assert [hold.amount_nano for hold in await asyncio.gather(*waiting)] == [0, 1, 2, 3, 4]
+
+
+async def test_who_stands_behind_others_does_not_wait_for_ever(pass_time: PassTime) -> None:
+    """The database is not away: what is refused is this call, and nothing else is concluded."""
+    writer = Writer(timeout_s=10, patience_s=30, batch_limit=1)
+    waiting = [ask(writer, Reserve(request(n))) for n in range(7)]
+    while not waiting[-1].done():
+        await writer.next()
+        for _ in range(8):
+            await pass_time(1)
+        writer.answer()
+
+    *_, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (type(last), str(last)) == (Busy, "the ledger answers, but not within 40 s")
 
 
 async def test_a_late_answer_is_an_error_in_time_and_its_hold_is_released() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.ledger import open_ledger
+from proxy.ledger.opening import open_ledger
 from proxy.settings import LedgerSettings
 from proxy.store.engine import Database
 from proxy.store.reports import SpendRow
