@@ -10,7 +10,7 @@ from proxy.core.pricing import PriceBook
 from proxy.gateway.config import BatchPolicy, Defaults, GatewayConfig, Limits, Upstream, speaks
 from proxy.gateway.credentials import BEARER, HEADERS, credential
 from proxy.gateway.dialects.base import Quirks
-from proxy.gateway.presets import Preset, preset_for, price_variants
+from proxy.gateway.presets import Preset, preset_for, price_variants, provider_of
 from proxy.gateway.router import Router, Rule, Target
 from proxy.gateway.upstreams import build_client
 from proxy.gateway.upstreams.base import Headers, Timeouts
@@ -105,7 +105,8 @@ def _upstream(name: str, wanted: UpstreamSettings) -> Upstream:
             base_url, timeouts=timeouts, verify_tls=wanted.verify_tls, ca_file=wanted.ca_file
         ),
         dialect=family,
-        provider=wanted.price_provider or preset.provider,
+        provider=wanted.price_provider
+        or provider_of(name, wanted.preset, base.hostname or "", wanted.dialect),
         host=base.hostname or "",
         variants=(*price_variants(base.hostname or ""), *wanted.price_variants),
         credential=_credential(header, wanted),

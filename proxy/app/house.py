@@ -115,6 +115,7 @@ class House:
     def _steps(self) -> Sequence[Step]:
         """What needs the database. The ledger comes last: from there on calls are taken."""
         return (
+            lambda: migrate.make_folder(self.database),
             self.ledger.ping,
             lambda: migrate.upgrade(self.database),
             lambda: self.keys.sync(self.settings.keys),

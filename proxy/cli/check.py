@@ -12,6 +12,7 @@ import httpx
 
 from proxy.cli.output import Column, Format
 from proxy.cli.output import show as show_rows
+from proxy.cli.providers import providers
 from proxy.core.errors import LedgerError
 from proxy.core.pricing import PriceQuery
 from proxy.settings import Settings, UpstreamSettings
@@ -106,10 +107,10 @@ async def _database(settings: Settings) -> Finding:
 def _prices(settings: Settings) -> list[Finding]:
     book = layered_book(settings.prices)
     now_us = time.time_ns() // 1000
+    known = providers(settings)
     unpriced = []
     for upstream, model in _named_models(settings):
-        provider = settings.upstreams[upstream].price_provider or upstream
-        if book.rates(PriceQuery(upstream, provider, model), now_us) is None:
+        if book.rates(PriceQuery(upstream, known[upstream], model), now_us) is None:
             unpriced.append(f"{upstream}/{model}")
     if unpriced:
         return [Finding("prices", "note", "nothing gives a price for " + ", ".join(unpriced))]

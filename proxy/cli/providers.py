@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 def providers(settings: "Settings") -> Mapping[str, str]:
     """The provider of each upstream, as the data path prices its calls."""
-    from proxy.gateway.presets import preset_for  # noqa: PLC0415 - slow; ``--help`` does without
+    from proxy.gateway.presets import provider_of  # noqa: PLC0415 - slow; ``--help`` does without
 
     return {
         name: upstream.price_provider
-        or preset_for(
-            upstream.preset, urlsplit(upstream.base_url).hostname or "", upstream.dialect
-        ).provider
+        or provider_of(
+            name, upstream.preset, urlsplit(upstream.base_url).hostname or "", upstream.dialect
+        )
         for name, upstream in settings.upstreams.items()
     }

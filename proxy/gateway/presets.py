@@ -109,6 +109,8 @@ DOMAINS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"bedrock-runtime(?:-fips)?\..+\.amazonaws\.com(?:\.cn)?"), "bedrock"),
 )
 
+_WORD_END = re.compile(r"[^a-z0-9]")
+
 # Any other server that speaks the format: no list prices, nothing assumed but the format.
 UNKNOWN = Preset("")
 
@@ -118,6 +120,18 @@ def preset_for(name: str | None, host: str, dialect: str = "openai") -> Preset:
     own = dialect if dialect != "openai" else ""
     known = next((preset for host_of, preset in DOMAINS if host_of.fullmatch(host)), own)
     return PRESETS.get(name or HOSTS.get(host, known), UNKNOWN)
+
+
+def provider_of(upstream: str, name: str | None, host: str, dialect: str = "openai") -> str:
+    """The price book's name of an upstream's provider; "" where it has no list prices.
+
+    At an address that nobody knows (a gateway of one's own, another region) the upstream's own name
+    says it, as in ``openai`` or ``mistral-eu``: who calls a server that means its prices.
+    """
+    preset = preset_for(name, host, dialect)
+    if preset is UNKNOWN:
+        preset = PRESETS.get(_WORD_END.split(upstream.lower(), maxsplit=1)[0], UNKNOWN)
+    return preset.provider
 
 
 def price_variants(host: str) -> tuple[str, ...]:

@@ -333,17 +333,28 @@ def _exceeded(refused: Refused) -> BudgetExceeded:
 
 
 def _not_priced(call: ActiveCall, refused: Refused) -> ModelNotPriced:
-    upstream = call.plan.targets[0].upstream
+    target = _unpriced(call)
+    model = target.model or call.facts.model
     return ModelNotPriced(
-        f"Nothing says what the model {call.facts.model!r} costs, and the budget "
-        f"{refused.budget.id!r} blocks. Add to the configuration:\n"
+        f"Nothing says what the model {model!r} costs at the upstream {target.upstream!r}, and the "
+        f"budget {refused.budget.id!r} blocks. Add to the configuration:\n"
         "prices:\n"
-        f'  - {{upstream: {upstream}, model: "{call.facts.model}", '
+        f'  - {{upstream: {target.upstream}, model: "{model}", '
         "input_per_mtok: 0.00, output_per_mtok: 0.00}\n"
         "or set `unpriced: allow` on the budget.",
         param="model",
         headers=_NO_RETRY,
     )
+
+
+def _unpriced(call: ActiveCall) -> Target:
+    """The target that nothing gives a price for."""
+    config, targets = call.config, call.plan.targets
+    for target in targets:
+        query = price_query(config.upstreams[target.upstream], target.model, call.facts)
+        if config.prices.bound(query, call.started_at_us) is None:
+            return target
+    return targets[0]
 
 
 def unavailable() -> LedgerUnavailable:

@@ -39,6 +39,16 @@ async def is_current(database: Database) -> bool:
     return await current(database) == HEAD
 
 
+async def make_folder(database: Database) -> None:
+    """Make the folder of an SQLite file, where there is none yet. Raises LedgerError."""
+    if not database.is_sqlite:
+        return
+    try:
+        await asyncio.to_thread(database.path.parent.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(_not_made(database.path, error)) from error
+
+
 async def upgrade(database: Database, to: str = "head") -> None:
     """Bring the database to a migration. Nothing happens where it stands there. Raises LedgerError."""
     if to == "head" and not _missing(database) and await is_current(database):
@@ -54,6 +64,10 @@ async def downgrade(database: Database, to: str) -> None:
 async def check(database: Database) -> list[str]:
     """How the tables differ from what this version expects: empty where they do not. Raises LedgerError."""
     return await database.run(_differences, writes=False)
+
+
+def _not_made(path: Path, error: OSError) -> str:
+    return f"the database file {path} can't be made: {error.strerror}"
 
 
 def _missing(database: Database) -> bool:
@@ -86,7 +100,7 @@ def _migrate_file(database: Database, verb: str, to: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(path.name + ".lock").open("w")
     except OSError as error:
-        raise LedgerError(f"the database file {path} can't be made: {error.strerror}") from error
+        raise LedgerError(_not_made(path, error)) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         database.run_here(lambda connection: _alembic(connection, verb, to))

@@ -97,6 +97,17 @@ def test_models_without_a_price_are_named(cli: Cli, provider: str) -> None:
     assert (found, told) == ("note", "nothing gives a price for main/my-model")
 
 
+@pytest.mark.parametrize(("upstream", "expected"), [("openai", "ok"), ("main", "note")])
+def test_prices_are_looked_for_as_calls_do(
+    upstream: str, expected: str, cli: Cli, provider: str
+) -> None:
+    """At an address that nobody knows an upstream's name says whose prices hold, or nothing does."""
+    configure(cli, f'upstreams: {{{upstream}: {{base_url: "{provider}", api_key: good}}}}\n')
+    configure(cli, f"models: [{{name: fast, targets: [{upstream}/gpt-5-mini]}}]\n")
+
+    assert verdict(cli, "prices")[0] == expected
+
+
 def test_a_database_that_is_behind_is_noted(cli: Cli) -> None:
     """``serve`` brings it up to date by itself."""
     cli("db", "upgrade")

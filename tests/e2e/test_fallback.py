@@ -149,7 +149,9 @@ async def test_one_unpriced_target_is_enough(start: Start) -> None:
     """Where one of the targets has no price, the cost can't be bounded."""
     async with two(start, "gpt-4o", "sim-default", prices=[]) as (run, backup):
         refused = await run.chat(WORDS, model="fast")
-    assert refused.json()["error"]["code"] == "model_not_priced"
+    error = refused.json()["error"]
+    assert error["code"] == "model_not_priced"
+    assert '{upstream: backup, model: "sim-default"' in error["message"]  # the one without a price
     assert run.heard.requests == backup.requests == 0
 
 
