@@ -1,6 +1,7 @@
 """Mistral's own SDK through Farebox: what the application sees, and what is billed."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.e2e.conftest import Start
 from tests.e2e.running import KEY
 from tests.e2e.wire import Recorder, recorder
 
+Ask = Callable[[Mistral], Awaitable[Any]]
 REAL = "of-the-company"
 MODEL = "mistral-small-latest"
 USAGE = {"prompt_tokens": 11, "total_tokens": 16, "completion_tokens": 5,
@@ -95,6 +97,51 @@ async def test_embeddings(start: Start) -> None:
         3,
         "0.000003",
     )
+
+
+async def fill_in(sdk: Mistral) -> Any:
+    return await sdk.fim.complete_async(model="codestral-latest", prompt="def f(", suffix="x")
+
+
+async def ask_an_agent(sdk: Mistral) -> Any:
+    return await sdk.agents.complete_async(agent_id="ag_1", messages=ASKED["messages"])
+
+
+async def read_pages(sdk: Mistral) -> Any:
+    document: Any = {"type": "document_url", "document_url": "https://example.com/a.pdf"}
+    return await sdk.ocr.process_async(model="mistral-ocr-latest", document=document)
+
+
+PAGE = {"index": 0, "markdown": "# A", "images": [], "dimensions": None}
+PAGES = {"pages": [PAGE, PAGE | {"index": 1}], "model": "mistral-ocr-2505-completion",
+         "usage_info": {"pages_processed": 2, "doc_size_bytes": 9_000}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "endpoint", "usd"),
+    [
+        (fill_in, WHOLE, "fim", "0.000058"),  # 7 in, 4 from the cache, 5 out
+        (ask_an_agent, WHOLE, "agents", "0.000058"),
+        (read_pages, whole(PAGES), "ocr", "0.008"),
+    ],
+)
+async def test_what_else_mistral_bills(
+    start: Start, ask: Ask, answer: bytes, endpoint: str, usd: str
+) -> None:
+    """The same answer as directly, charged by what it reports."""
+    async with recorder(answer) as upstream:
+        document = sections(upstream)
+        document["prices"][0] |= {"per_page": "0.004", "cached_input_per_mtok": "0.25"}
+        async with start(**document) as run:
+            answers = []
+            for url, key in ((upstream.url, REAL), (run.url, KEY + "-other")):  # without a budget
+                async with Mistral(api_key=key, server_url=url) as sdk:
+                    answers.append((await ask(sdk)).model_dump())
+            row = await run.only_call()
+            assert await run.verify() == []
+
+    assert answers[0] == answers[1]
+    assert (row["endpoint"], row["usage_source"], row["cost_usd"]) == (endpoint, "provider", usd)
 
 
 async def test_a_budget_refuses_in_the_sdks_own_exception(start: Start) -> None:

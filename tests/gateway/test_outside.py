@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from proxy.core.errors import InvalidRequest, NotFound
+from proxy.core.usage import Usage
 from proxy.gateway.dialects import outside_routes
 from proxy.gateway.dialects.base import NOWHERE, Address, Patch, Watch
 from proxy.gateway.dialects.form import Form
 from proxy.gateway.dialects.outside import OUTSIDE, Outside
+from proxy.gateway.dialects.told import Told
 from proxy.gateway.paths import check_path, find_way
 from tests.gateway.dialects.test_form import B, field
 
@@ -33,13 +35,12 @@ COSTS = {
         "/v1/threads/thread_1/runs/run_1/submit_tool_outputs",
         "/v1/evals/eval_1/runs",
         "/v1/chatkit/sessions",
-        "/v1/ocr",
-        "/v1/fim/completions",
         "/v1/agents/completions",
         "/v1/conversations/conv_1/restart",
         "/v1/async/chat/completions",
         "/v1/contents/generations/tasks",
-        "/v1/engines/davinci/completions",
+        "/v1/context/chat/completions",
+        "/v1/multimodalembeddings",
         "/openai/deployments/gpt-4o/extensions/chat/completions",
         "/openai/images/generations:submit",
         # at a path that only the provider knows, or under a prefix too many
@@ -186,6 +187,32 @@ def test_the_answer_passes_and_says_what_was_begun() -> None:
     assert (scanner.feed(answer), scanner.finish()) == (answer, b"")
     scan = scanner.scan
     assert (scan.upstream_call_id, scan.usage, scan.flags) == ("video_1", None, (OUTSIDE,))
+
+
+TOLD = Told("agents", "an agent")
+
+
+def test_what_an_answer_tells_all_the_same_is_metered() -> None:
+    """Whole or in events; what it does not tell stays outside."""
+    usage = b'"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}'
+    end = b'{"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],' + usage + b"}"
+    answers = {
+        b'{"id":"x","model":"m","choices":[],' + usage + b"}": "application/json",
+        b"data: " + end + b"\n\ndata: [DONE]\n\n": "text/event-stream",
+        b'{"id":"x","model":"m"}': "application/json",
+    }
+    facts = TOLD.inspect(b'{"agent_id":"ag_1","stream":true}', NOWHERE)
+    found = []
+    for answer, content_type in answers.items():
+        streamed = TOLD.streamed(facts, content_type)
+        watch = Watch(streamed=streamed, strip_usage=False, output_cap=1, count=len, paid_output=1)
+        scanner = TOLD.scanner(facts, watch)
+        assert scanner.feed(answer) + scanner.finish() == answer
+        scan = scanner.scan
+        found.append((scan.usage, scan.served_model, scan.flags, scan.finished))
+
+    told = (Usage(input=7, output=2), "m", (), True)
+    assert found == [told, told, (None, "m", (OUTSIDE,), True)]
 
 
 @pytest.mark.parametrize("path", sorted({route.path for route in outside_routes.ROUTES}))

@@ -20,6 +20,7 @@ _UNITS: Final = {
     "input_tokens": "input",
     "output_tokens": "output",
     "image_tokens": "image_input",
+    "images": "images",
     "search_units": "searches",
 }
 
@@ -152,6 +153,8 @@ class CohereReader:
                 counts[bucket] = value
             elif value is not None:
                 note_flag(self.scan, WRONG_TYPE)
+        if "image_input" in counts:
+            counts.pop("images", None)  # the same, which is billed once
         self.scan.usage = Usage(**counts)
         self.scan.usage_raw = orjson.dumps(said)
         return True

@@ -23,7 +23,7 @@ from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.embeddings import numbers, texts
 from proxy.gateway.dialects.errors import openai_error
 from proxy.gateway.dialects.json_patch import JsonPatch
-from proxy.gateway.dialects.route import openai_routes
+from proxy.gateway.dialects.route import Route, openai_routes
 
 _LIMIT: Final = "max_tokens"
 _MOST_CHOICES: Final = 128
@@ -171,4 +171,10 @@ def _wants_usage(document: Json) -> bool:
     return bool(value)
 
 
-ROUTES: Final = openai_routes("/completions", Completions(), "completions")
+_COMPLETIONS: Final = Completions()
+ROUTES: Final = (
+    *openai_routes("/completions", _COMPLETIONS, "completions"),
+    Route("POST", "/v1/engines/{model}/completions", _COMPLETIONS, "completions"),
+    # Mistral fills in the middle: the same request, and a chat's answer.
+    *openai_routes("/fim/completions", _COMPLETIONS, "fim"),
+)

@@ -23,7 +23,7 @@ from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import openai_error
 from proxy.gateway.dialects.json_patch import JsonPatch
 from proxy.gateway.dialects.notes import note_error, note_names, note_usage
-from proxy.gateway.dialects.route import openai_routes
+from proxy.gateway.dialects.route import Route, openai_routes
 
 _DECISIVE: Final = decisive("input", "model")
 _TEXT_PARTS: Final = frozenset(("text", "input_text"))
@@ -165,4 +165,8 @@ def media(given: Any) -> list[str]:
     return found
 
 
-ROUTES: Final = openai_routes("/embeddings", Embeddings(), "embeddings")
+_EMBEDDINGS: Final = Embeddings()
+ROUTES: Final = (
+    *openai_routes("/embeddings", _EMBEDDINGS, "embeddings"),
+    Route("POST", "/v1/engines/{model}/embeddings", _EMBEDDINGS, "embeddings"),
+)

@@ -16,6 +16,7 @@ from proxy.gateway.dialects.errors import (
 )
 from proxy.gateway.dialects.outside import Outside
 from proxy.gateway.dialects.route import Route
+from proxy.gateway.dialects.told import Told
 
 
 class Begun(NamedTuple):
@@ -26,6 +27,7 @@ class Begun(NamedTuple):
     paths: tuple[str, ...]
     only_with: str = ""  # it costs something only where the body has this member
     method: str = "POST"
+    told: bool = False  # the answer may say what it used, as those of chats do
 
 
 _ASYNC: Final = "a job that goes on when the call is over"
@@ -55,8 +57,17 @@ _OPENAI: Final = (
     )),
     Begun("evals", _ASYNC, ("/evals/{eval}/runs", "/evaluation")),
     Begun("agents", _AGENT, (
-        "/chatkit/sessions", "/agents/completions", "/conversations/{conversation}/restart", "/agent",
+        "/chatkit/sessions", "/conversations/{conversation}/restart", "/agent",
     )),
+    Begun("agents", "an agent, which the provider keeps", (
+        "/agents/completions", "/context/chat/completions",
+    ), told=True),
+    Begun("embeddings", "pictures or documents that become vectors", (
+        "/contextualizedembeddings", "/multimodalembeddings", "/embeddings/multimodal",
+    ), told=True),
+    Begun("classifications", "an answer that may say what it used", (
+        "/classifications", "/chat/classifications", "/chat/moderations",
+    ), told=True),
     # Mistral's run an agent; OpenAI's, at the same paths, only keep what was said.
     Begun("conversations", _AGENT, (
         "/conversations", "/conversations/{conversation}",
@@ -66,14 +77,11 @@ _OPENAI: Final = (
         "/images/generations:submit", "/t2a_async_v2",
     )),
     Begun("unread", _NOT_READ, (
-        "/ocr", "/fim/completions", "/classifications", "/chat/classifications",
-        "/chat/moderations", "/search", "/sonar", "/contextualizedembeddings",
-        "/multimodalembeddings", "/embeddings/multimodal", "/documents/search", "/tts", "/stt",
+        "/search", "/sonar", "/documents/search", "/tts", "/stt",
         "/web_search", "/reader", "/layout_parsing", "/tci/execute", "/endpoints",
-        "/bots/chat/completions", "/context/create", "/context/chat/completions",
+        "/bots/chat/completions", "/context/create",
         "/text/chatcompletion_v2", "/t2a_v2", "/image_generation", "/music_generation",
-        "/voice_clone", "/voice_design", "/engines/{model}/completions",
-        "/engines/{model}/embeddings",
+        "/voice_clone", "/voice_design",
         "/workflows/accounts/{account}/models/{name}/{verb}",
         "/image_generation/accounts/{account}/models/{name}",
     )),
@@ -168,7 +176,8 @@ def _google(family: str, versions: tuple[str, ...], table: tuple[Begun, ...]) ->
 
 def _openai() -> Iterator[Route]:
     for begun in _OPENAI:
-        dialect = Outside("openai_outside", begun.why, only_with=begun.only_with)
+        kind = Told if begun.told else Outside
+        dialect = kind("openai_outside", begun.why, only_with=begun.only_with)
         for path in begun.paths:
             yield Route("POST", f"/v1{path}", dialect, begun.endpoint)
             for azure in ("/openai/v1", "/openai"):

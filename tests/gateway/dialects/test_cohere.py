@@ -167,6 +167,21 @@ def test_others_rerank_with_openais_usage() -> None:
     assert watching.scan.usage == Usage(input=7)
 
 
+@pytest.mark.parametrize(
+    ("units", "usage"),
+    [
+        ({"images": 2}, Usage(images=2)),  # of Embed 3
+        ({"input_tokens": 2, "image_tokens": 700, "images": 1}, Usage(input=2, image_input=700)),
+    ],
+)
+def test_pictures_are_billed_once(units: dict[str, int], usage: Usage) -> None:
+    """By the piece, or by tokens where those are counted."""
+    watching = scanner(EMBED, streamed=False)
+    relayed(watching, [compact({"embeddings": {}, "meta": {"billed_units": units}})])
+
+    assert watching.scan.usage == usage
+
+
 def test_all_that_is_said_is_counted() -> None:
     plan = event("tool-plan-delta", delta={"message": {"tool_plan": "I will"}})
     call = {"function": {"name": "f", "arguments": "a b"}}

@@ -11,6 +11,7 @@ from proxy.core.errors import InvalidRequest
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.base import NOWHERE, Patch, RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.completions import Completions
+from proxy.gateway.paths import find_way
 from tests.gateway.dialects.chunks import DONE, compact, cut_every, event, relayed, words
 
 COMPLETIONS = Completions()
@@ -176,3 +177,37 @@ def test_any_bytes_pass_unchanged(body: bytes, size: int, echo: bool) -> None:
 
     assert body == relayed(watching, cut_every(body, size))
     watching.count_output()
+
+
+def test_mistral_fills_in_the_middle_and_answers_as_a_chat() -> None:
+    facts = COMPLETIONS.inspect(
+        b'{"model":"codestral-latest","prompt":"def f(","suffix":"return 1","max_tokens":9}',
+        NOWHERE,
+    )
+    watch = Watch(streamed=False, strip_usage=False, output_cap=None, count=words)
+    choice = {"index": 0, "message": {"content": "x y"}, "finish_reason": "stop"}
+    told, untold = (COMPLETIONS.scanner(facts, watch) for _ in range(2))
+    told.feed(compact({"choices": [choice], "usage": USAGE}))
+    untold.feed(compact({"choices": [choice]}))
+    assert told.finish() == untold.finish() == b""
+
+    assert COMPLETIONS.prompt_text(facts) == "def f(\nreturn 1"
+    assert told.scan.usage == Usage(input=5, output=3)
+    assert (untold.scan.usage, untold.count_output()) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/v1/fim/completions", "openai_completions"),
+        ("/v1/engines/davinci-002/completions", "openai_completions"),
+        ("/v1/engines/ada-002/embeddings", "openai_embeddings"),
+        ("/v1/ocr", "mistral_ocr"),
+    ],
+)
+def test_older_and_other_paths_lead_there(path: str, dialect: str) -> None:
+    way = find_way("POST", path.encode(), {})
+
+    assert way is not None
+    assert (way.metered, way.dialect.name) == (True, dialect)
+    assert way.model == (path.split("/")[3] if "engines" in path else "")
