@@ -66,7 +66,13 @@ class Connection(HttpToolsProtocol):
         cycle = self._cycle
         if cycle is not None and cycle.disconnected:
             cycle.leave()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """What it has knows it too: in a circle all of it would stay when the connection is gone."""
+        self.parser = self.cycle = self.scope = None  # type: ignore[assignment] # as uvicorn's begin
         self._known = None
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Read on: a head that was read before without parsing it, and no head without end."""
@@ -291,6 +297,7 @@ class Connection(HttpToolsProtocol):
         self._ended = True
         self._patience.forget(self)
         self.handle_websocket_upgrade()
+        self._let_go()
         if rest:
             cast("asyncio.Protocol", self.transport.get_protocol()).data_received(rest)
 
