@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from proxy.core.errors import ConfigurationError
 from proxy.core.pricing import PriceBook
+from proxy.core.rates import RateLimit
 from proxy.gateway.config import BatchPolicy, Defaults, GatewayConfig, Limits, Upstream, speaks
 from proxy.gateway.credentials import BEARER, HEADERS, credential
 from proxy.gateway.dialects.base import Quirks
@@ -57,8 +58,15 @@ def gateway_config(
             settings.batches.poll, settings.batches.poll_s, settings.batches.slack_s
         ),
         shared=_shared([upstream for _, upstream in upstreams.values()]),
+        rate_limits=_rate_limits(settings),
     )
     return config, upstreams
+
+
+def _rate_limits(settings: Settings) -> dict[tuple[str, str], RateLimit]:
+    limits = {("team", team.name): team.rate_limit for team in settings.teams}
+    limits |= {("key", key.name): key.rate_limit for key in settings.keys}
+    return {whose: limit for whose, limit in limits.items() if limit}
 
 
 def _shared(upstreams: list[Upstream]) -> frozenset[str]:

@@ -1,9 +1,10 @@
 """What the data path knows of the configuration: one frozen object, swapped whole on a reload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.core.pricing import PriceBook
+from proxy.core.rates import RateLimit
 from proxy.gateway.dialects.base import Quirks
 from proxy.gateway.router import Router
 from proxy.gateway.upstreams.base import Headers, UpstreamClient, UpstreamRequest
@@ -84,3 +85,5 @@ class GatewayConfig:
     propagate: bool = False  # upstreams get the trace context
     batches: BatchPolicy = field(default_factory=BatchPolicy)
     shared: frozenset[str] = frozenset()  # APIs that several upstreams speak
+    # By ("team" or "key", its name): only of those that have one.
+    rate_limits: Mapping[tuple[str, str], RateLimit] = field(default_factory=dict)

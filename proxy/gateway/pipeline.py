@@ -41,6 +41,7 @@ from proxy.gateway.forward import Forwarder
 from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.jobs import Jobs
 from proxy.gateway.meter import LEFT, STOPPED, Answered, Meter, estimated_attempt
+from proxy.gateway.pacing import Pacing
 from proxy.gateway.paths import check_path
 from proxy.gateway.polling import Polling
 from proxy.gateway.ports import Keys, Ledger, Objects, Observer, Tokenizer
@@ -72,6 +73,7 @@ class Pipeline:
         self.config = config  # replaced whole on a reload; a call keeps the one it started with
         self.ports = ports
         self.experience = Experience()
+        self.pacing = Pacing()
         self._reservations = Reservations(ports.ledger, ports.tokenizer, self.experience)
         self.meter = Meter(ports.tokenizer, self.experience)
         self._forwarder = Forwarder(ports.ledger, self.meter)
@@ -108,6 +110,7 @@ class Pipeline:
     async def _admit(self, call: ActiveCall) -> None:
         """Everything that is decided before a byte goes upstream."""
         await self.identify(call)
+        self.pacing.admit(call)
         if not call.way.metered or isinstance(call.dialect, Outside):
             check_path(call.inbound.path, call.inbound.method)
         call.inbound.check_head(call.config.limits.max_header_bytes)
@@ -335,6 +338,8 @@ class Pipeline:
         record = call.record()
         self._reservations.learn(call, record)
         sums, hold = totals(record), call.hold
+        if call.first_sent is not None:  # what is left are answers of batches
+            self.pacing.used(call, sums.input_tokens + sums.output_tokens)
         traceparent = call.inbound.text(b"traceparent")
         return (
             Settlement(

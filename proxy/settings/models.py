@@ -50,6 +50,7 @@ from proxy.settings.fields import (
     UpstreamName,
     Wait,
 )
+from proxy.settings.rates import Paced
 from proxy.settings.suggest import did_you_mean
 from proxy.settings.tracing import TracingSettings
 
@@ -221,7 +222,7 @@ class ModelRule(Section):
 # Who calls...
 
 
-class TeamSettings(Section):
+class TeamSettings(Paced):
     """A team: which models, how much at once, how much money."""
 
     name: Name
@@ -251,7 +252,7 @@ class OrganisationSettings(Section):
     budgets: list[BudgetSettings] = Field(default=[])
 
 
-class KeySettings(Section):
+class KeySettings(Paced):
     """A key that callers show. An empty one (``${VAR:-}``) is not in use, and left out."""
 
     name: Name

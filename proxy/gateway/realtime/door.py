@@ -123,6 +123,7 @@ class Realtime:
             raise ShuttingDown("Farebox is stopping. Try again in a moment.")
         model = asked.model
         await self._pipeline.identify(call)
+        self._pipeline.pacing.admit(call)
         call.inbound.check_head(call.config.limits.max_header_bytes)
         call.principal = attribute(call.inbound, call.principal.key)
         call.facts = RequestFacts(model, stream=True)
