@@ -5,6 +5,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from proxy.admin import budgets, calls, keys, machine, pages, spend, teams
 from proxy.admin.auth import admin_only
 from proxy.admin.deps import AdminDeps
+from proxy.admin.json_only import JsonOnly
 from proxy.admin.problems import explain_errors
 
 
@@ -18,6 +19,7 @@ def create_admin(deps: AdminDeps) -> FastAPI:
         docs_url=None,  # the framework's pages load their scripts from elsewhere: nothing without internet
         redoc_url=None,
     )
+    app.add_middleware(JsonOnly)
     explain_errors(app)
     api = APIRouter(prefix="/admin/v1", dependencies=[Depends(admin_only(deps.settings))])
     for routes in (calls, spend, budgets, keys, teams):

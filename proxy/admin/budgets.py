@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from proxy.admin.deps import AdminDeps
 from proxy.admin.problems import Problem
 from proxy.admin.shapes import BudgetBody, BudgetRow, Page, Paged, budget_rows
+from proxy.admin.wording import explained
 from proxy.core.budgets import Budget, Scope
 from proxy.core.money import usd
 from proxy.ledger.base import BudgetView
 from proxy.settings import Defaults, ScopedBudgetSettings
 from proxy.settings.budgets import Covers, core_budget
+from proxy.store.reports import NO_CURSOR, BadCursor
 
 ACTOR = "admin-api"
 
@@ -27,6 +29,8 @@ def routes(deps: AdminDeps) -> APIRouter:
         """Every budget with its windows of now, by id and subject."""
         await deps.settled()
         rows = sorted(_rows(await deps.ledger.budgets()), key=_place)
+        if query.cursor is not None and "\n" not in query.cursor:
+            raise BadCursor(NO_CURSOR)
         if query.cursor is not None:
             rows = [row for row in rows if _cursor(row) > query.cursor]
         more = len(rows) > query.limit
@@ -55,8 +59,9 @@ def changed_budget(
     """The budget that a request makes of what there is. Raises Problem."""
     there = _named(body, views)
     given = body.model_dump(exclude_none=True, exclude={"id"})
-    if body.scope is Scope.TEAM and body.subject is None and body.team:
-        given |= {"subject": body.team, "team": ""}
+    of_a_team = body.scope is Scope.TEAM or (body.scope is None and there is None)
+    if of_a_team and body.subject is None and body.team:
+        given |= {"scope": Scope.TEAM, "subject": body.team, "team": ""}
     merged = {**_as_settings(there), **given} if there else given
     settings = _validated(merged)
     covers = Covers(settings.scope, settings.subject, settings.team)
@@ -109,9 +114,8 @@ def _validated(values: dict[str, Any]) -> ScopedBudgetSettings:
     try:
         return ScopedBudgetSettings.model_validate(values)
     except ValidationError as error:
-        told = [(".".join(str(p) for p in e["loc"]), e["msg"]) for e in error.errors()]
-        message = "; ".join(f"{where}: {what}" if where else what for where, what in told)
-        raise Problem(422, "invalid_budget", message, told[0][0] or None) from None
+        message, param = explained(error.errors())
+        raise Problem(422, "invalid_budget", message, param) from None
 
 
 def _check_teams(covers: Covers, teams: Sequence[str]) -> None:

@@ -32,4 +32,7 @@ def routes(deps: AdminDeps) -> APIRouter:
         headers = {"content-type": OPENMETRICS if openmetrics else CLASSIC, "vary": "accept"}
         return Response(page, headers=headers)
 
+    for path, asked in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
+        # Load balancers ask for the head alone.
+        router.add_api_route(path, asked, methods=["HEAD"], include_in_schema=False)
     return router

@@ -5,6 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from proxy.admin.wording import explained
 from proxy.core.errors import LedgerError
 from proxy.store.key_rows import KeyNotChanged, KeyNotFound
 from proxy.store.keys import UnknownTeam
@@ -66,9 +67,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    told = [(".".join(str(part) for part in e["loc"][1:]), e["msg"]) for e in error.errors()]
-    message = "; ".join(f"{where}: {what}" if where else what for where, what in told)
-    return Problem(422, "invalid_request", message, told[0][0] or None).response()
+    message, param = explained(error.errors(), skip=1)
+    return Problem(422, "invalid_request", message, param).response()
 
 
 async def _ledger(_request: Request, error: Exception) -> JSONResponse:

@@ -85,13 +85,14 @@ def _body(given: dict[str, Any]) -> "BudgetBody":
     from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
 
     from proxy.admin.shapes import BudgetBody  # noqa: PLC0415 - see above
+    from proxy.admin.wording import explained  # noqa: PLC0415 - see above
 
     try:
         return BudgetBody.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        hint = "--" + str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(first["msg"], param_hint=hint) from None
+        message, param = explained(error.errors()[:1])
+        hint = f"--{(param or 'scope').replace('_', '-')}"
+        raise typer.BadParameter(message, param_hint=hint) from None
 
 
 async def _set(body: "BudgetBody") -> "list[BudgetView]":

@@ -322,11 +322,12 @@ def explain(call: ActiveCall, refused: Refused) -> Refusal:
 
 def _exceeded(refused: Refused) -> BudgetExceeded:
     budget = refused.budget
+    resets = f"It resets {refused.resets_at_iso}." if refused.resets_at else "It never resets."
     return BudgetExceeded(
         f"Budget {budget.id!r} ({budget.scope} {refused.subject!r}, {budget.window}) does not "
         f"allow this call: limit ${usd(budget.limit_nano)}, spent ${usd(refused.spent_nano)}, "
         f"held for calls under way ${usd(refused.held_nano)}, this call may cost up to "
-        f"${usd(refused.amount_nano)}. It resets {refused.resets_at_iso}. "
+        f"${usd(refused.amount_nano)}. {resets} "
         "Ask for less output (max_completion_tokens), or have the budget raised.",
         headers=_NO_RETRY,
     )

@@ -13,11 +13,12 @@ from proxy.core.present import CallRow
 from proxy.store.adjusted import adjusted
 from proxy.store.call_filter import CallFilter
 from proxy.store.engine import Database
-from proxy.store.reports import Reports, SpendPage, SpendQuery
+from proxy.store.reports import NO_CURSOR, BadCursor, Reports, SpendPage, SpendQuery
 from proxy.store.rows import CallDetail, adjustment_row, attempt_row, call_row
 from proxy.store.schema import adjustments, attempts, calls
 
 EXPORT_PAGE = 1000
+_CALL = "fb-"  # how an id begins
 _TIME_DIGITS = 18  # of microseconds: more are no time that a BIGINT holds
 
 
@@ -81,7 +82,7 @@ _CALLS: Select[tuple[object, ...]] = select(calls, adjusted().label("adjusted_na
 
 
 def _newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[tuple[object, ...]]:
-    """The newest calls, or the newest before a cursor.
+    """The newest calls, or the newest before a cursor. Raises BadCursor.
 
     By time first: that is the order of the indexes on time and on team and time, so that nothing is
     sorted and reading stops with the page.
@@ -93,8 +94,10 @@ def _newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[
         if at_us.isascii() and at_us.isdigit():
             at = int(at_us[:_TIME_DIGITS])
             query = query.where(time <= at, or_(time < at, calls.c.id < call_id))
-        else:
+        elif before.startswith(_CALL):
             query = query.where(calls.c.id < before)
+        else:
+            raise BadCursor(NO_CURSOR)
     return query.order_by(time.desc(), calls.c.id.desc()).limit(limit)
 
 

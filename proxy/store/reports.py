@@ -317,13 +317,13 @@ def _read_cursor(cursor: str, groups: int) -> tuple[int, list[str | int]]:
     try:
         cost, names = json.loads(base64.urlsafe_b64decode(cursor))
         if not isinstance(cost, int) or len(names) != groups:
-            raise BadCursor(_NO_CURSOR)
+            raise BadCursor(NO_CURSOR)
     except (binascii.Error, ValueError, TypeError):
-        raise BadCursor(_NO_CURSOR) from None
+        raise BadCursor(NO_CURSOR) from None
     return cost, names
 
 
-_NO_CURSOR = "this cursor belongs to another query; leave it out to begin at the first page"
+NO_CURSOR = "this cursor belongs to another query; leave it out to begin at the first page"
 
 
 def _spend_row(row: RowMapping, groups: Sequence[str]) -> SpendRow:

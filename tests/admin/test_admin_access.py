@@ -90,6 +90,16 @@ async def test_health_readiness_and_metrics_need_no_token(admin: Admin) -> None:
     assert admin.state["settled"] is True
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_machines_may_ask_for_the_head_alone(admin: Admin, path: str) -> None:
+    """Load balancers do; what is not ready says so by its status."""
+    well = await admin.ask("HEAD", path, token=None)
+    admin.state["ready"] = "ledger: the database does not answer"
+    unready = await admin.ask("HEAD", path, token=None)
+
+    assert (well.status_code, unready.status_code) == (200, 503 if path == "/readyz" else 200)
+
+
 async def test_a_service_that_is_not_ready_says_why(admin: Admin) -> None:
     admin.state["ready"] = "ledger: the database does not answer"
 

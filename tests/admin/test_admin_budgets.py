@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.admin.conftest import Admin
+from tests.admin.conftest import TOKEN, Admin
 from tests.store.filled import a_call, fill
 
 
@@ -43,8 +44,10 @@ async def test_a_budget_is_shown_with_its_window_of_now(admin: Admin) -> None:
 async def test_a_budget_is_made_by_what_it_is_for(admin: Admin) -> None:
     """For a team, its name is enough."""
     row = await put(admin, scope="team", team="billing", window="day", limit_usd="0.05")
+    same = await put(admin, team="billing", window="day", limit_usd="0.06")
 
     assert (row["id"], row["limit_usd"], row["origin"]) == ("team:billing:day", "0.05", "api")
+    assert (same["id"], same["limit_usd"]) == ("team:billing:day", "0.06")
 
 
 @pytest.mark.parametrize("amount", ["0.000000001", 0.1, 3, "1000000"])
@@ -91,11 +94,13 @@ async def test_a_budget_for_each_user_shows_its_limit_before_anybody_used_it(adm
         ({"scope": "team", "team": "search"}, (422, "invalid_budget", "limit_usd")),
         ({"scope": "team", "team": "search", "limit_usd": "-1"}, (422, "invalid_budget", "limit_usd")),
         ({"scope": "team", "team": "search", "limit_usd": "0.0000000001"}, (422, "invalid_budget", "limit_usd")),
-        ({"scope": "team", "team": "search", "limit_usd": "much"}, (422, "invalid_budget", "limit_usd")),
-        ({"scope": "planet", "limit_usd": 1}, (422, "invalid_request", "scope: Input should be 'organisation'")),
+        ({"scope": "team", "team": "search", "limit_usd": "much"}, (422, "invalid_budget", "limit_usd: must be an amount like 500 or 0.05")),
+        ({"scope": "planet", "limit_usd": 1}, (422, "invalid_request", "scope: must be 'organisation'")),
         ({"scope": "tag", "subject": "x", "limit_usd": 1}, (422, "invalid_budget", "name=value")),
         ({"scope": "team", "team": "search", "limit_usd": 1, "timezone": "Mars"}, (422, "invalid_budget", "timezone")),
-        ({"limit": 1}, (422, "invalid_request", "limit: Extra inputs are not permitted")),
+        ({"limit": 1}, (422, "invalid_request", "limit: there is no such field")),
+        ({"subject": "x", "limit_usd": 1}, (422, "invalid_budget", "scope: is missing")),
+        ([], (422, "invalid_request", "The body must be a JSON object.")),
     ],
     ids=str,
 )  # fmt: skip
@@ -240,3 +245,26 @@ async def test_a_ledger_that_does_not_answer_is_said(
     status, code, _ = await admin.problem("GET", "/calls")
 
     assert (status, code) == (503, "ledger_unavailable")
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "application/json"])
+async def test_a_body_is_json_whatever_its_type_says(admin: Admin, kind: str | None) -> None:
+    """``curl -d`` calls it a form."""
+    headers = {"authorization": f"Bearer {TOKEN}"} | ({"content-type": kind} if kind else {})
+    transport = httpx.ASGITransport(admin.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://farebox") as client:
+        answer = await client.put(
+            "/admin/v1/budgets",
+            content=b'{"team": "billing", "window": "day", "limit_usd": "50"}',
+            headers=headers,
+        )
+
+    assert answer.status_code == 200
+    assert answer.json()["items"][0]["limit_usd"] == "50.00"
+
+
+async def test_a_body_that_is_no_json_is_told_so(admin: Admin) -> None:
+    told = await admin.problem("PUT", "/budgets", content=b"{bad")
+
+    assert told[:2] == (422, "invalid_request")
+    assert told[2].startswith("The body must be a JSON object; it is not valid JSON: ")
