@@ -11,6 +11,7 @@ class Kind(StrEnum):
     FILE = "file"  # requests for a batch, and the most that they can cost
     BATCH = "batch"
     RESULTS = "results"  # the file with a batch's answers
+    ANSWER = "answer"  # made in the background, after its call was answered
     OTHER = "other"  # only where it is
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from proxy.gateway.active import ActiveCall
 from proxy.gateway.config import Upstream
 from proxy.gateway.dialects.base import Scanner
 from proxy.gateway.forward import own_credential
@@ -13,6 +14,17 @@ from proxy.gateway.upstreams.base import Headers, UpstreamRequest, UpstreamRespo
 OK: Final = 200
 # It may answer another time; whatever else it says, it will say again.
 AGAIN: Final = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+
+
+# Of a client's headers, what a provider is asked with later: whose it is, and in which version.
+_KEPT: Final = (b"anthropic-version", b"anthropic-beta", b"openai-organization",
+                b"openai-project", b"openai-beta", b"x-goog-user-project")  # fmt: skip
+
+
+def kept_headers(call: ActiveCall) -> tuple[tuple[str, str], ...]:
+    """What of a call's headers its provider is asked with when the client is gone."""
+    values = call.inbound.values
+    return tuple((n.decode(), values[n].decode("latin-1")) for n in _KEPT if n in values)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from proxy.core.errors import LedgerError
 from proxy.core.objects import Bounded, Kind, Known
 from proxy.core.reservation import Kept
 from proxy.gateway.active import ActiveCall
-from proxy.gateway.asking import OK
+from proxy.gateway.asking import OK, kept_headers
 from proxy.gateway.batch_results import BatchResults, Origin, own_id
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.dialects.answer_document import document_of
@@ -38,8 +38,6 @@ from proxy.gateway.router import Plan, Target, check_allowed
 _WINDOW_US: Final = 24 * 3_600_000_000  # of a batch, where its provider names none
 _LARGE: Final = 256 * 1024  # bytes of a body whose requests take a thread
 _FIRST_ERROR: Final = 400
-_PASSED_ON: Final = (b"anthropic-version", b"anthropic-beta", b"openai-organization",
-                     b"openai-project", b"openai-beta", b"x-goog-user-project")  # fmt: skip
 _HAS_DIGIT = re.compile(r"(?=.*\d)(?!v\d)[\w.:-]{3,256}$")
 _TRIES: Final = 8
 _log = structlog.get_logger("farebox.gateway")
@@ -175,11 +173,9 @@ class Jobs:
         record: CallRecord = replace(call.pending(tried), id=own, status=OK)
         call.keeps = Kept(record, call.estimate_nano, until_us)
         target, _, query = target_of(call, attempt.upstream, attempt.patch).partition(b"?")
-        values = call.inbound.values
-        headers = [(n.decode(), values[n].decode("latin-1")) for n in _PASSED_ON if n in values]
         job = Job(
             dialect.api.name, dialect.family, target.decode("latin-1"), query.decode("latin-1"),
-            tuple(headers), call.keeps, call.id, call.facts.model,
+            kept_headers(call), call.keeps, call.id, call.facts.model,
         )  # fmt: skip
         every_us = int(call.config.batches.poll_s * 1_000_000)
         # With its client's own key it can't be asked for: that is not ours to keep.
@@ -210,7 +206,8 @@ class Jobs:
             (id_ := scanner.scan.upstream_call_id)
             and call.inbound.method == "POST"
             and self._is_shared(call)
-            and not (call.upload is not None and call.upload.whole)  # noted as what it is
+            and not scanner.scan.follow  # noted as what it is; so is this:
+            and not (call.upload is not None and call.upload.whole)
         ):
             self._objects.put_soon(Known(id_, upstream.name, Kind.OTHER, call.started_at_us))
 

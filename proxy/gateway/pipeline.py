@@ -30,6 +30,7 @@ from proxy.core.reservation import Settlement
 from proxy.gateway import answers
 from proxy.gateway.active import NOBODY, ActiveCall
 from proxy.gateway.authenticate import attribute, authenticate
+from proxy.gateway.background import Background
 from proxy.gateway.batch_results import BatchResults
 from proxy.gateway.config import GatewayConfig
 from proxy.gateway.dialects.outside import Outside
@@ -77,10 +78,11 @@ class Pipeline:
         self._reservations = Reservations(ports.ledger, ports.tokenizer, self.experience)
         self.meter = Meter(ports.tokenizer, self.experience)
         self._forwarder = Forwarder(ports.ledger, self.meter)
-        self._following = Following(ports.tokenizer, self._settle_attempt)
+        background = Background(ports.ledger, ports.objects, self.meter, self._settle_surely)
+        self._following = Following(ports.tokenizer, background, self._settle_attempt)
         results = BatchResults(ports.ledger, self.meter, self._settle_surely)
         self._jobs = Jobs(ports.ledger, ports.objects, results, self._in_a_task)
-        self.polling = Polling(ports.objects, self._jobs, results, lambda: self.config)
+        self.polling = Polling(ports.objects, self._jobs, results, background, lambda: self.config)
         self._settling: set[asyncio.Future[None]] = set()
         self._ended: asyncio.Event | None = None  # somebody waits for the last call's end
         self.draining = 0
@@ -207,7 +209,11 @@ class Pipeline:
             call.interruptible = True
             attempt, response = await self._forwarder.forward(call)
             before = self._jobs.note if self._jobs.concerns(call) else None
+            if call.facts.background:
+                before = self._following.note
             relay = Relay(call, attempt, response, self.meter, self._may_drain, before)
+            if call.facts.background and relay.streamed:
+                self._following.watch(relay)
             await relay.run()
         except UpstreamFailed as error:
             failure = error
@@ -284,6 +290,8 @@ class Pipeline:
             if relay.scanner.scan.follow:
                 self._following.begin(call, relay)
                 return
+            if call.facts.background:
+                self._following.over(call)
         self._settle_attempt(call, relay)
 
     def _settle_attempt(self, call: ActiveCall, relay: Answered | None) -> None:

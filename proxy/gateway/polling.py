@@ -1,6 +1,7 @@
 """Polling: a batch that was submitted here is asked for until it is over, and then metered.
 
-Whether or not its client ever fetches the results. One process at a time asks for a batch, and any can:
+Whether or not its client ever fetches the results. So is an answer that is made in the background, when
+the process is gone that followed it. One process at a time asks for a batch, and any can:
 it is in the database when, and who asks puts that off first. Open on purpose: what can't be asked or
 written now is tried again, at longer intervals, until the batch's hold is lost.
 """
@@ -13,8 +14,9 @@ from typing import Final
 import structlog
 
 from proxy.core.errors import LedgerError, UpstreamFailed
-from proxy.core.objects import Known
+from proxy.core.objects import Kind, Known
 from proxy.gateway.asking import AGAIN, OK, asked, own_request, read_into, unattended
+from proxy.gateway.background import Background
 from proxy.gateway.batch_results import BatchResults, Origin
 from proxy.gateway.config import GatewayConfig, Upstream
 from proxy.gateway.dialects.answer_document import AnswerDocument
@@ -28,6 +30,10 @@ _AT_ONCE: Final = 16
 _SLOWER: Final = 1.5
 _LONGEST_PAUSE_S: Final = 900.0
 _LONGEST_LOOK_S: Final = 5.0
+_ANSWER_S: Final = 2.0  # of answers that are made in the background
+_LONGEST_ANSWER_S: Final = 60.0
+_ANSWERS: Final = (Kind.ANSWER,)
+_ALL: Final = (Kind.BATCH, Kind.ANSWER)
 _FORGETS_EVERY_S: Final = 3600.0
 _LATE_US: Final = 3 * 86_400 * 1_000_000
 _LARGEST_STATE: Final = 1024 * 1024  # bytes
@@ -43,30 +49,31 @@ class Polling:
         objects: Objects,
         jobs: Jobs,
         results: BatchResults,
+        background: Background,
         config: Callable[[], GatewayConfig],
     ) -> None:
         self._objects = objects
         self._jobs = jobs
         self._results = results
+        self._background = background
         self._config = config
         self._forgotten_at = 0.0
 
     async def forever(self) -> None:
         """Look for batches that are due, and ask for them."""
         while True:
-            policy = self._config().batches
-            await asyncio.sleep(min(policy.poll_s, _LONGEST_LOOK_S))
-            if policy.poll:
-                await self.once()
+            await asyncio.sleep(min(self._config().batches.poll_s, _LONGEST_LOOK_S))
+            await self.once()
 
     async def once(self) -> None:
         """Ask for those that are due now."""
+        kinds = _ALL if self._config().batches.poll else _ANSWERS
         now_us = time.time_ns() // 1000
         try:
             if time.monotonic() - self._forgotten_at > _FORGETS_EVERY_S:
                 self._forgotten_at = time.monotonic()
                 await self._objects.forget_old(now_us)
-            due = await self._objects.due(now_us, _AT_ONCE)
+            due = await self._objects.due(now_us, _AT_ONCE, *kinds)
         except LedgerError as error:
             _log.warning("batches_not_looked_for", reason=str(error))
             return
@@ -75,7 +82,10 @@ class Polling:
     async def _ask(self, known: Known) -> None:
         try:
             try:
-                again = await self._advance(known)
+                if known.kind is Kind.ANSWER:
+                    again = await self._background.advance(known, self._config())
+                else:
+                    again = await self._advance(known)
             except UpstreamFailed as error:
                 again = self._again(known, error.code)
             if again:
@@ -141,8 +151,10 @@ class Polling:
             return OK
 
     def _next_at_us(self, known: Known) -> int:
-        every_s = self._config().batches.poll_s
-        pause_s = min(every_s * _SLOWER ** min(known.tries, 30), max(_LONGEST_PAUSE_S, every_s))
+        every_s, longest_s = self._config().batches.poll_s, _LONGEST_PAUSE_S
+        if known.kind is Kind.ANSWER:
+            every_s, longest_s = min(every_s, _ANSWER_S), _LONGEST_ANSWER_S
+        pause_s = min(every_s * _SLOWER ** min(known.tries, 30), max(longest_s, every_s))
         return time.time_ns() // 1000 + int(pause_s * 1_000_000)
 
 

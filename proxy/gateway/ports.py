@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.core.call import CallFinished, CallRecord, Key
-from proxy.core.objects import Known
+from proxy.core.objects import Kind, Known
 from proxy.core.reservation import Hold, HoldRequest, Refused, Settlement
 
 
@@ -32,6 +32,12 @@ class Ledger(Protocol):
 
     async def give_back(self, call_id: str) -> None:
         """End a kept hold: what it was for is over, and metered."""
+
+    async def outlive(self, call_id: str, until_us: int) -> None:
+        """Let a call's hold stay whatever becomes of this process, until then: the provider goes on.
+
+        It ends as any hold does, by whoever settles the call.
+        """
 
     async def released(self, timeout_s: float) -> None:
         """Wait until some hold may have been given back, here or by another process, or the time is up."""
@@ -62,8 +68,8 @@ class Objects(Protocol):
     async def find(self, id_: str) -> Known | None:
         """The newest with this id of the provider's."""
 
-    async def due(self, now_us: int, most: int) -> list[Known]:
-        """Those whose providers are to be asked, each put off so that nobody else asks meanwhile."""
+    async def due(self, now_us: int, most: int, *kinds: Kind) -> list[Known]:
+        """Those of these kinds whose providers are to be asked, each put off so that nobody else asks meanwhile."""
 
     async def put_off(self, known: Known, next_at_us: int | None) -> None:
         """When it is asked for again; None: never."""

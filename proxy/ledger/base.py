@@ -209,6 +209,9 @@ class Ledger(Protocol):
     async def settle(self, settlement: Settlement) -> None:
         """End the call, exactly once."""
 
+    async def outlive(self, call_id: str, until_us: int) -> None:
+        """Let a call's hold end with no process, but at a time of its own."""
+
     async def give_back(self, call_id: str) -> None:
         """End a kept hold: what it was for is over, and metered."""
 

@@ -157,6 +157,10 @@ class DatabaseLedger(Asking):
         if self._gathering is not None:
             self._gathering.let_go(operation)
 
+    async def outlive(self, call_id: str, until_us: int) -> None:
+        """Let a call's hold end with no process, but at a time of its own."""
+        await self.database.run(lambda connection: leases.outlive(connection, call_id, until_us))
+
     async def call(self, call_id: str) -> CallRecord | None:
         """One settled call."""
         return await self.database.run(

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, and_, delete, insert, or_, select, text, update
 
+from proxy.ledger.batch import NO_OWNER
 from proxy.store.schema import holds, owners
 
 SWEPT_AT_ONCE = 256
@@ -28,6 +29,12 @@ def sign_in(connection: Connection, owner: str, now_us: int) -> None:
 def sign_out(connection: Connection, owner: str) -> None:
     """Say that this process is gone: whatever it still holds is lost."""
     connection.execute(delete(owners).where(owners.c.owner == owner))
+
+
+def outlive(connection: Connection, call_id: str, until_us: int) -> None:
+    """Let a hold end with no process, but at a time of its own."""
+    change = update(holds).where(holds.c.call_id == call_id)
+    connection.execute(change.values(owner=NO_OWNER, until_us=until_us))
 
 
 def dead_holds(connection: Connection, owner: str, now_us: int, lease_us: int) -> list[str]:

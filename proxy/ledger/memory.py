@@ -23,7 +23,7 @@ from proxy.ledger.base import (
     Stats,
     call_id_of,
 )
-from proxy.ledger.batch import Batch, Ground, OpenHold, Settled, Writes, touched
+from proxy.ledger.batch import NO_OWNER, Batch, Ground, OpenHold, Settled, Writes, touched
 from proxy.ledger.changes import Changes
 from proxy.ledger.cover import Covers, StoredBudget
 from proxy.ledger.recount import Fact, HeldFact, first_window, held_fact, rebuild
@@ -130,6 +130,13 @@ class MemoryLedger(Asking):
         if writes.holds_ended:
             self._releases.wake()
         return writes.answers[0]
+
+    async def outlive(self, call_id: str, until_us: int) -> None:
+        """Let a call's hold end with no process, but at a time of its own."""
+        await self.ping()
+        if call_id in self.tables.holds:
+            self.tables.hold_owners[call_id] = NO_OWNER
+            self.tables.hold_ends[call_id] = until_us
 
     def known(self, key: WindowKey) -> tuple[int, int]:
         """Spent and held of a window, in nano-dollars."""

@@ -229,6 +229,10 @@ class ResilientLedger:
                 return
         await self._spool(note_entry(record))
 
+    async def outlive(self, call_id: str, until_us: int) -> None:
+        """Let a call's hold end with no process, but at a time of its own."""
+        await self._inner.outlive(call_id, until_us)
+
     async def give_back(self, call_id: str) -> None:
         """End a kept hold: what it was for is over, and metered."""
         await self._inner.give_back(call_id)

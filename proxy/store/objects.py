@@ -62,9 +62,9 @@ class ObjectStore:
         rows = await self._database.fetch(newest.limit(1), within_s=_READS_WITHIN_S)
         return _known(rows[0]) if rows else found
 
-    async def due(self, now_us: int, most: int) -> list[Known]:
-        """Those whose providers are to be asked, each put off so that nobody else asks meanwhile."""
-        waiting = (objects.c.next_at_us <= now_us,)
+    async def due(self, now_us: int, most: int, *kinds: Kind) -> list[Known]:
+        """Those of these kinds whose providers are to be asked, each put off so that nobody else asks meanwhile."""
+        waiting = (objects.c.next_at_us <= now_us, objects.c.kind.in_(list(kinds)))
         query = select(objects).where(*waiting).order_by(objects.c.next_at_us).limit(most)
         if not await self._database.fetch(query.with_only_columns(objects.c.id)):
             return []

@@ -152,10 +152,10 @@ objects = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("upstream", String, primary_key=True),
-    Column("kind", String, nullable=False),  # file | batch | results | other
+    Column("kind", String, nullable=False),  # file | batch | results | answer | other
     Column("created_at_us", BigInteger, nullable=False, index=True),
     _text("data"),  # JSON, by kind
-    # Of a batch that was not seen to its end: when its provider is asked. Who asks puts it off first.
+    # Of a batch, or an answer, that was not seen to its end: when its provider is asked. Who asks puts it off first.
     Column("next_at_us", BigInteger, index=True),
     Column("tries", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,

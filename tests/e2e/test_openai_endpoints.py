@@ -91,18 +91,6 @@ async def test_a_response_in_the_background_is_billed_once(run: Running) -> None
     assert await run.settled_cleanly() == line["cost_nano"]
 
 
-async def test_what_is_still_in_the_background_at_the_end_is_estimated(start: Start) -> None:
-    """Nobody would be there to ask: the hold ends with a charge, and the row says so."""
-    async with start() as run:
-        async with run.sdk() as sdk:
-            await sdk.responses.create(**ASKED, background=True)
-        await run.app.house.pipeline.ended()
-        (row,) = await run.calls()
-        (attempt,) = await run.attempts(row["id"])
-        assert attempt["error"] == "not_followed"
-        assert await run.settled_cleanly() == nano(row["cost_usd"]) > 0
-
-
 async def test_pictures_by_tokens_and_by_the_piece(run: Running) -> None:
     for asked in (
         {"model": "gpt-image-1", "prompt": "a cat", "quality": "low"},

@@ -56,6 +56,7 @@ class RequestFacts(Struct, frozen=True):
     user: str = ""  # attribution fields of the body; read, never rewritten
     metadata: dict[str, str] = {}
     has_tools: bool = False
+    background: bool = False  # it may be made after it was answered (see ``Scan.follow``)
     unbounded: tuple[
         str, ...
     ] = ()  # why the cost can't be bounded from the body: "image_url", "server tool web_search" …

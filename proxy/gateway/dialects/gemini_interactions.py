@@ -27,7 +27,7 @@ from proxy.gateway.dialects.framing import EventStream
 from proxy.gateway.dialects.gemini_request import written
 from proxy.gateway.dialects.gemini_usage import read_interaction
 from proxy.gateway.dialects.json_object import inner, items, member, whole
-from proxy.gateway.dialects.notes import note_error, note_flag, note_names
+from proxy.gateway.dialects.notes import follow_path, note_error, note_flag, note_names
 from proxy.gateway.dialects.route import Route
 
 _CONFIG: Final = ("generation_config", "generationConfig")
@@ -48,6 +48,7 @@ _DECISIVE: Final = (
     ("stream",),
     ("tools",),
 )
+_GOES_ON: Final = frozenset(("queued", "in_progress"))
 _WORDS: Final = frozenset(("text", "thought", "function_call", "function_result"))
 _DONE: Final = b"event: interaction.completed\ndata: %b\n\nevent: done\ndata: [DONE]\n\n"
 
@@ -80,6 +81,7 @@ class Interactions:
             output_limit_name="generation_config.max_output_tokens",
             service_tier=tier if type(tier) is str else "",
             has_tools=bool(items(document, "tools")),
+            background=member(document, "background") is True,
             unbounded=tuple(dict.fromkeys(_reasons(document))),
             document=document,
         )
@@ -98,8 +100,7 @@ class Interactions:
 
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner for one answer to this request."""
-        del facts
-        reader = InteractionReader()
+        reader = InteractionReader(background=facts.background)
         if watch.streamed:
             return EventScanner(reader, EventStream(), watch)
         return DocumentScanner(reader, watch)
@@ -116,7 +117,7 @@ class Interactions:
 class InteractionReader:
     """Reads an interaction, whole or in the events of its stream."""
 
-    __slots__ = ("_asked", "scan")
+    __slots__ = ("_asked", "_background", "scan")
 
     usage_name = "usage"
     marks: tuple[bytes, ...] = (
@@ -126,8 +127,9 @@ class InteractionReader:
         b'"google_search_call"',
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, background: bool = False) -> None:
         self.scan = Scan()
+        self._background = background
         self._asked: dict[str, int] = {}  # queries that Google searched for, by step
 
     def quickly(self, body: bytes) -> bool:
@@ -139,6 +141,8 @@ class InteractionReader:
         """Note what an interaction says."""
         note_names(self.scan, document)
         note_error(self.scan, document)
+        goes_on = self._background and document.get("status") in _GOES_ON
+        self.scan.follow = follow_path(document) if goes_on else ""
         if steps := list(_steps(document)):
             self._asked.clear()  # all of them are here
         for index, step in enumerate(steps):

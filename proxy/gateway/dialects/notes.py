@@ -9,6 +9,7 @@ from proxy.gateway.dialects.base import Scan
 from proxy.gateway.dialects.stated import says_something, search_context, stated_nano
 from proxy.gateway.dialects.usage import Json, find_usage, read_usage
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _NO_WORD = re.compile(r"[^a-z0-9_.-]+")
 
 
@@ -55,6 +56,12 @@ def note_usage(scan: Scan, document: Json) -> bool:
     for flag in reading.flags:
         note_flag(scan, flag)
     return True
+
+
+def follow_path(document: Json) -> str:
+    """Where to ask how it goes that the answer only began, below the request's path; "" for an odd id."""
+    id_ = document.get("id")
+    return f"/{id_}" if isinstance(id_, str) and _ID.fullmatch(id_) else ""
 
 
 def note_error(scan: Scan, document: Json) -> bool:

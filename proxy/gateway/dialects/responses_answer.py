@@ -8,7 +8,7 @@ import orjson
 from proxy.gateway.dialects.answer_reader import Json, Texts
 from proxy.gateway.dialects.base import Scan
 from proxy.gateway.dialects.chat_answer import note_refusal
-from proxy.gateway.dialects.notes import note_error, note_names, parse
+from proxy.gateway.dialects.notes import follow_path, note_error, note_names, parse
 from proxy.gateway.dialects.responses_usage import note_response
 from proxy.gateway.dialects.sse import payload
 
@@ -28,7 +28,6 @@ _WRITTEN: Final = frozenset(
         "response.audio_transcript.delta",
     )
 )
-_LONGEST_ID = 256
 _TEXTS: Final = ("text", "refusal", "arguments", "input", "name", "code")
 
 
@@ -146,13 +145,8 @@ def _note_end(scan: Scan, response: Json) -> None:
     if response.get("status") not in _GOES_ON:
         note_response(scan, response)
         return
-    id_ = response.get("id")
-    if response.get("background") is True and isinstance(id_, str) and _is_name(id_):
-        scan.follow = f"/{id_}"
-
-
-def _is_name(id_: str) -> bool:
-    return 0 < len(id_) <= _LONGEST_ID and id_.replace("_", "").replace("-", "").isalnum()
+    if response.get("background") is True:
+        scan.follow = follow_path(response)
 
 
 def _spoken(response: Json) -> Texts:

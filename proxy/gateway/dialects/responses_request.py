@@ -101,6 +101,7 @@ def inspect(body: bytes, addressed: str, *, bounded: bool = True) -> RequestFact
         user=user,
         metadata=metadata,
         has_tools=bool(document.get("tools")),
+        background=document.get("background") is True,
         unbounded=request_body.once(reasons),
         document=document,
     )

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from proxy.core.usage import Usage
-from proxy.gateway.dialects.base import RequestFacts, Scanner, Watch
+from proxy.gateway.dialects.base import NOWHERE, RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.gemini_interactions import Interactions
 from tests.gateway.dialects.anything import JSON
 from tests.gateway.dialects.chunks import compact, cut_every, event, relayed, words
@@ -107,3 +108,26 @@ def test_no_step_is_too_strange(value: Any, other: Any) -> None:
         scanner = watching(streamed=streamed)
         assert relayed(scanner, [body]) == body
         assert scanner.count_output() >= 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_one_in_the_background_is_followed_until_it_is_over(streamed: bool) -> None:
+    """Where its request asked for that; what a broken one says is never asked for."""
+    facts = Interactions().inspect(
+        b'{"agent":"deep-research","input":"x","background":true}', NOWHERE
+    )
+    watch = Watch(streamed=streamed, strip_usage=False, output_cap=None, count=words)
+    started = interaction(status="in_progress")
+    found = []
+    for which in (facts, RequestFacts(model="m")):
+        scanner = Interactions().scanner(which, watch)
+        scanner.feed(
+            named("interaction.start", interaction=started) if streamed else compact(started)
+        )
+        scanner.finish()
+        found.append(scanner.scan.follow)
+    ended = Interactions().scanner(facts, replace(watch, streamed=False))
+    relayed(ended, [compact(interaction(status="completed", usage=USAGE))])
+
+    assert (facts.background, found) == (True, ["/v1_a", ""])
+    assert (ended.scan.follow, ended.scan.usage) == ("", Usage(**TOKENS))
