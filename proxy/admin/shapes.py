@@ -47,6 +47,12 @@ class Between(Paged):
     ] = None
     until: Annotated[AwareDatetime | None, Field(alias="to", description="before this time")] = None
 
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("from must be before to")
+        return self
+
 
 class CallsQuery(Between):
     """Which calls are meant; filters are joined by "and"."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxy.store.reports import SpendPage, SpendQuery
     from proxy.store.rows import CallDetail
 
-app = typer.Typer(help="What was called and what it cost.", no_args_is_help=True)
+app = typer.Typer(help="What was called and what it cost: alone, the same as `report spend`.")
 By = Annotated[
     str,
     typer.Option("--by", help="What to group by, joined by commas: team, model, user, day, tag …"),
@@ -39,6 +39,25 @@ _COUNTS = [
     Column("cost_usd", "cost $", number=True),
 ]
 _PAGE = 1000
+
+
+@app.callback(invoke_without_command=True)
+def report(
+    context: typer.Context,
+    *,
+    by: By = "team,model",
+    window: WindowOption = "month",
+    since: From = None,
+    until: To = None,
+    team: Team = None,
+    limit: Limit = 1000,
+    output: FormatOption = Format.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Show what was spent this month by team and model, where no other report is named."""
+    use_config(config)
+    if context.invoked_subcommand is None:
+        spend(by=by, window=window, since=since, until=until, team=team, limit=limit, output=output)
 
 
 @app.command()
@@ -92,6 +111,7 @@ def _query(
     from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
 
     from proxy.admin.shapes import SpendRequest  # noqa: PLC0415 - see above
+    from proxy.admin.wording import explained  # noqa: PLC0415 - see above
     from proxy.store.keys import now_us  # noqa: PLC0415 - see above
     from proxy.store.reports import SpendQuery, UnknownGroup, read_groups  # noqa: PLC0415 - see above
 
@@ -102,7 +122,9 @@ def _query(
     except UnknownGroup as error:
         raise typer.BadParameter(str(error), param_hint="--by") from None
     except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"], param_hint="--window") from None
+        message, param = explained(error.errors()[:1])
+        hint = "--window" if param else "--from"
+        raise typer.BadParameter(message, param_hint=hint) from None
 
 
 async def _spend(query: "SpendQuery", limit: int) -> list[dict[str, Any]]:

@@ -70,8 +70,11 @@ async def opened(settings: "Settings") -> "AsyncIterator[Database]":
 
     _warn_on_stderr()
     database = Database(settings.database)
+    is_new = database.is_sqlite and not database.path.exists()
     try:
         await migrate.upgrade(database)
+        if is_new:  # by chance, in the wrong folder?
+            sys.stderr.write(f"farebox: {settings.database_shown} was not there; made it, empty\n")
         yield database
     finally:
         await database.close()

@@ -41,6 +41,35 @@ def test_spend_is_reported_in_every_form(cli: Cli) -> None:
     assert "0.002469134" in table.out
 
 
+def test_a_report_without_a_name_is_of_spend(cli: Cli) -> None:
+    """By team and model, this month; with its options, and beside others."""
+    cli.fill([a_call(0), a_call(0, team="billing")])
+
+    named, alone = cli("report", "spend", "-f", "json"), cli("report", "-f", "json")
+    by_team = cli("report", "--by", "team", "--window", "total", "-f", "json")
+
+    assert (alone.code, alone.rows) == (0, named.rows)
+    assert [row["team"] for row in by_team.rows] == ["billing", "search"]
+    assert cli("report", "nonsense").code == 2
+    assert cli("report", "top").code == 0
+
+
+def test_a_time_that_runs_backwards_is_refused(cli: Cli) -> None:
+    done = cli("report", "spend", "--from", "2026-11-02", "--to", "2026-11-01")
+
+    assert done.code == 2
+    assert "from must be before to" in done.err
+
+
+def test_a_database_that_was_not_there_is_told(cli: Cli) -> None:
+    """Whoever asks in the wrong folder hears it; what is asked for stays as it is."""
+    first, second = cli("report", "-f", "csv"), cli("report", "-f", "csv")
+
+    assert "was not there; made it, empty" in first.err
+    assert second.err == ""
+    assert first.out == second.out
+
+
 def test_spend_takes_a_time(cli: Cli) -> None:
     cli.fill([a_call(0), a_call(30)])
 
