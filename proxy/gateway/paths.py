@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from proxy.core.errors import NotFound
 from proxy.gateway.dialects.base import Dialect
 from proxy.gateway.dialects.families import FAMILIES, OUTSIDE, Family
+from proxy.gateway.dialects.outside import Outside
 from proxy.gateway.dialects.registry import ROUTES
 from proxy.gateway.dialects.route import Route
 
@@ -93,6 +94,13 @@ def find_way(method: str, path: bytes, values: Mapping[bytes, bytes]) -> Way | N
     if way is not None and not headers:
         return way
     return _find(method, path.decode("latin-1"), headers)
+
+
+def is_plain(way: Way, path: bytes) -> bool:
+    """Whether a metered path is taken as it is: one of a table, or with names that nothing can be hidden in."""
+    if isinstance(way.dialect, Outside) or not way.metered:
+        return False
+    return not (b"%" in path or b"/." in path or b"\\" in path)
 
 
 def check_path(path: bytes, method: str = "POST") -> None:

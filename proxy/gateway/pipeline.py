@@ -33,7 +33,6 @@ from proxy.gateway.authenticate import attribute, authenticate
 from proxy.gateway.background import Background
 from proxy.gateway.batch_results import BatchResults
 from proxy.gateway.config import GatewayConfig
-from proxy.gateway.dialects.outside import Outside
 from proxy.gateway.endings import measured_now, note_defect, outcome_of
 from proxy.gateway.experience import Experience
 from proxy.gateway.follow import Following
@@ -43,7 +42,7 @@ from proxy.gateway.inbound import ClientLeft, Send
 from proxy.gateway.jobs import Jobs
 from proxy.gateway.meter import LEFT, STOPPED, Answered, Meter, estimated_attempt
 from proxy.gateway.pacing import Pacing
-from proxy.gateway.paths import check_path
+from proxy.gateway.paths import check_path, is_plain
 from proxy.gateway.polling import Polling
 from proxy.gateway.ports import Keys, Ledger, Objects, Observer, Tokenizer
 from proxy.gateway.relay import Relay
@@ -113,7 +112,7 @@ class Pipeline:
         """Everything that is decided before a byte goes upstream."""
         await self.identify(call)
         self.pacing.admit(call)
-        if not call.way.metered or isinstance(call.dialect, Outside):
+        if not is_plain(call.way, call.inbound.path):
             check_path(call.inbound.path, call.inbound.method)
         call.inbound.check_head(call.config.limits.max_header_bytes)
         most = call.config.limits.max_body_bytes

@@ -181,3 +181,25 @@ async def test_http_1_0(run: Running) -> None:
     assert answer.status == 200
     assert b'"simulated.echo"' in answer.body
     assert SIMULATED.encode() in answer.body  # as the upstream got it
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/model/..%2f..%2fadmin/converse",
+        "/model/%252e%252e%252fadmin/converse",
+        "/model/..%5C..%5Cadmin/converse",
+        "/openai/deployments/..%2fadmin/chat/completions",
+        "/v1/projects/..%2fp/locations/l/publishers/google/models/m:generateContent",
+        "/v1beta/models/a%2f..%2f..%2fadmin:generateContent",
+    ],
+)
+async def test_a_model_in_a_path_is_no_way_out_of_the_upstreams_api(
+    run: Running, path: str
+) -> None:
+    """A server may unescape it: the request, with the upstream's credential, would go elsewhere there."""
+    answer = await run.client.post(path, json={"messages": []}, headers=bearer(KEY))
+
+    assert answer.status_code == 404
+    assert "leads nowhere" in answer.text
+    assert run.heard.requests == 0
