@@ -11,6 +11,7 @@ from proxy.admin.problems import Problem
 from proxy.admin.shapes import BudgetBody, BudgetRow, Page, Paged, budget_rows
 from proxy.admin.wording import explained
 from proxy.core.budgets import Budget, Scope
+from proxy.core.errors import InvalidRequest
 from proxy.core.money import usd
 from proxy.ledger.base import BudgetView
 from proxy.settings import Defaults, ScopedBudgetSettings
@@ -50,6 +51,17 @@ def routes(deps: AdminDeps) -> APIRouter:
         rows = [r for r in _rows(await deps.ledger.budgets()) if r.id == budget.id]
         return Page(items=rows)
 
+    @router.delete("/budgets/{budget_id:path}")
+    async def remove_budget(budget_id: str) -> Page[BudgetRow]:
+        """Remove a budget that was made here, and answer with what it was. The next call goes by it."""
+        views = await deps.ledger.budgets()
+        there = _named(budget_id, views)
+        try:
+            await deps.ledger.remove_budget(there.id, ACTOR)
+        except InvalidRequest as error:
+            raise Problem(409, "budget_not_changed", error.message, "id") from None
+        return Page(items=[row for row in _rows(views) if row.id == there.id])
+
     return router
 
 
@@ -57,7 +69,7 @@ def changed_budget(
     body: BudgetBody, views: Sequence[BudgetView], teams: Sequence[str], defaults: Defaults
 ) -> Budget:
     """The budget that a request makes of what there is. Raises Problem."""
-    there = _named(body, views)
+    there = None if body.id is None else _named(body.id, views)
     given = body.model_dump(exclude_none=True, exclude={"id"})
     of_a_team = body.scope is Scope.TEAM or (body.scope is None and there is None)
     if of_a_team and body.subject is None and body.team:
@@ -78,17 +90,15 @@ def changed_budget(
     return budget
 
 
-def _named(body: BudgetBody, views: Sequence[BudgetView]) -> Budget | None:
-    if body.id is None:
-        return None
+def _named(budget_id: str, views: Sequence[BudgetView]) -> Budget:
     for view in views:
-        if view.budget.id == body.id:
+        if view.budget.id == budget_id:
             return view.budget
     known = ", ".join(sorted(view.budget.id for view in views)) or "none"
     raise Problem(
         404,
         "budget_not_found",
-        f"There is no budget {body.id!r} (known: {known}). To make one, leave the id out and give scope, "
+        f"There is no budget {budget_id!r} (known: {known}). To make one, leave the id out and give scope, "
         "subject or team, window and limit_usd.",
         "id",
     )

@@ -21,6 +21,9 @@ class BudgetLedger(Protocol):
     async def set_budget(self, budget: Budget, actor: str) -> None:
         """Make or change a budget; the next hold in any process goes by it."""
 
+    async def remove_budget(self, budget_id: str, actor: str) -> bool:
+        """Remove a budget; False where there is none. Raises InvalidRequest for a configured one."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdminDeps:

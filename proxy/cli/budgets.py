@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxy.cli.output import Column, Format, FormatOption, show
+from proxy.cli.output import Column, Format, FormatOption, show, write
 from proxy.cli.session import (
     ACTOR,
     ConfigOption,
@@ -14,6 +14,7 @@ from proxy.cli.session import (
     teams_known,
     use_config,
 )
+from proxy.core.errors import FareboxError
 
 if TYPE_CHECKING:
     from proxy.admin.shapes import BudgetBody
@@ -109,6 +110,25 @@ async def _set(body: "BudgetBody") -> "list[BudgetView]":
             raise typer.BadParameter(problem.message, param_hint=hint) from None
         await ledger.set_budget(budget, ACTOR)
         return [view for view in await ledger.budgets() if view.budget.id == budget.id]
+
+
+@app.command()
+def remove(
+    budget_id: Annotated[str, typer.Argument(metavar="id", help="As `budgets list` shows it.")],
+    *,
+    config: ConfigOption = None,
+) -> None:
+    """Remove a budget that the configuration has not; the next call goes by it, in every process."""
+    use_config(config)
+    run_async(_remove(budget_id))
+    write(f"removed {budget_id}\n")
+
+
+async def _remove(budget_id: str) -> None:
+    settings, _ = load()
+    async with opened_ledger(settings) as (ledger, _database):
+        if not await ledger.remove_budget(budget_id, ACTOR):
+            raise FareboxError(f"there is no budget {budget_id!r}; `farebox budgets list` has them")
 
 
 def show_views(views: "list[BudgetView]", output: Format) -> None:

@@ -84,6 +84,22 @@ async def test_a_budget_for_each_user_shows_its_limit_before_anybody_used_it(adm
     )
 
 
+async def test_a_budget_that_was_made_here_is_removed_here(admin: Admin) -> None:
+    """Also one whose subject has a slash; one of the configuration would come back."""
+    made = await put(
+        admin, scope="model", subject="openai/gpt-4o", window="day", limit_usd=1, shrink=True
+    )
+
+    removed = await admin.ask("DELETE", f"/admin/v1/budgets/{made['id']}")
+    again = await admin.problem("DELETE", f"/budgets/{made['id']}")
+    configured = await admin.problem("DELETE", "/budgets/team:search:month")
+
+    assert (removed.status_code, removed.json()["items"]) == (200, [made])
+    assert again[:2] == (404, "budget_not_found")
+    assert configured[:2] == (409, "budget_not_changed")
+    assert [row["id"] for row in (await admin.get("/budgets"))["items"]] == ["team:search:month"]
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

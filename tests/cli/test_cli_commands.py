@@ -296,3 +296,16 @@ def test_check_wants_no_file_to_be_there(cli: Cli) -> None:
     assert not (cli.folder / "farebox.db").exists()
     assert Path(cli.folder).exists()
     assert done.code == 0
+
+
+def test_a_budget_is_removed_unless_it_is_configured(cli: Cli) -> None:
+    """One of the configuration would come back."""
+    cli("budgets", "set", "--scope", "user", "--subject", "ann", "--limit-usd", "1")
+
+    removed = cli("budgets", "remove", "user:ann:month")
+    again = cli("budgets", "remove", "user:ann:month")
+
+    assert (removed.code, removed.out) == (0, "removed user:ann:month\n")
+    assert (again.code, again.out) == (1, "")
+    assert "there is no budget 'user:ann:month'" in again.err
+    assert "user:ann" not in cli("budgets", "list").out
