@@ -3,8 +3,9 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -112,9 +113,27 @@ def _prices(settings: Settings) -> list[Finding]:
     for upstream, model in _named_models(settings):
         if book.rates(PriceQuery(upstream, known[upstream], model), now_us) is None:
             unpriced.append(f"{upstream}/{model}")
+    notes = []
     if unpriced:
-        return [Finding("prices", "note", "nothing gives a price for " + ", ".join(unpriced))]
+        notes.append("nothing gives a price for " + ", ".join(unpriced))
+    if strangers := _without_prices(settings, known):
+        notes.append(
+            f"{', '.join(strangers)}: no list prices at this address, and none under `prices:`; "
+            "if they are a provider's, name it with `price_provider`"
+        )
+    if notes:
+        return [Finding("prices", "note", "; ".join(notes))]
     return [Finding("prices", "ok", book.version)]
+
+
+def _without_prices(settings: Settings, known: Mapping[str, str]) -> list[str]:
+    """The upstreams whose every model lacks a price: a blocking budget refuses all of their calls."""
+    written = [rule.upstream.lower() for rule in settings.prices]
+    return [
+        name
+        for name, provider in known.items()
+        if not provider and not any(fnmatchcase(name.lower(), glob) for glob in written)
+    ]
 
 
 def _named_models(settings: Settings) -> list[tuple[str, str]]:

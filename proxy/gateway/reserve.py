@@ -336,13 +336,15 @@ def _exceeded(refused: Refused) -> BudgetExceeded:
 def _not_priced(call: ActiveCall, refused: Refused) -> ModelNotPriced:
     target = _unpriced(call)
     model = target.model or call.facts.model
+    known = call.config.upstreams[target.upstream].provider
+    hint = "" if known else ", or say whose list prices the upstream has (`price_provider: openai`)"
     return ModelNotPriced(
         f"Nothing says what the model {model!r} costs at the upstream {target.upstream!r}, and the "
         f"budget {refused.budget.id!r} blocks. Add to the configuration:\n"
         "prices:\n"
         f'  - {{upstream: {target.upstream}, model: "{model}", '
         "input_per_mtok: 0.00, output_per_mtok: 0.00}\n"
-        "or set `unpriced: allow` on the budget.",
+        f"or set `unpriced: allow` on the budget{hint}.",
         param="model",
         headers=_NO_RETRY,
     )

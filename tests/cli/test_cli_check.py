@@ -97,6 +97,26 @@ def test_models_without_a_price_are_named(cli: Cli, provider: str) -> None:
     assert (found, told) == ("note", "nothing gives a price for main/my-model")
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ("note", "main: no list prices at this address, and none under `prices:`; ")),
+        ('prices: [{upstream: "m*", input_per_mtok: 1}]', ("ok", "genai-prices")),
+    ],
+)
+def test_an_upstream_without_any_price_is_told(
+    more: str, expected: tuple[str, str], cli: Cli, provider: str
+) -> None:
+    """A blocking budget refuses all of its calls: better heard before the first one."""
+    configure(cli, f'upstreams: {{main: {{base_url: "{provider}"}}}}\n')
+    configure(cli, 'models: [{match: "*", upstream: main}]\n')
+    configure(cli, more + "\n")
+
+    found, told, _ = verdict(cli, "prices")
+
+    assert (found, told[: len(expected[1])]) == expected
+
+
 @pytest.mark.parametrize(("upstream", "expected"), [("openai", "ok"), ("main", "note")])
 def test_prices_are_looked_for_as_calls_do(
     upstream: str, expected: str, cli: Cli, provider: str
