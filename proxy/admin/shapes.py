@@ -270,6 +270,8 @@ class TeamRow(BaseModel):
     max_output_tokens: int | None
     max_input_tokens: int | None
     on_over_cap: str | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
     budgets: Sequence[str]
     calls: int
     spent_usd: str

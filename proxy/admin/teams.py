@@ -22,7 +22,7 @@ def routes(deps: AdminDeps) -> APIRouter:
         await deps.settled()
         budgets = await deps.ledger.budgets()
         spent = await _spent_this_month(deps)
-        teams = sorted(deps.settings().core_teams().values(), key=lambda team: team.name)
+        teams = sorted(deps.settings().teams, key=lambda team: team.name)
         if query.cursor is not None:
             teams = [team for team in teams if team.name > query.cursor]
         page = [
@@ -33,6 +33,8 @@ def routes(deps: AdminDeps) -> APIRouter:
                 max_output_tokens=team.max_output_tokens,
                 max_input_tokens=team.max_input_tokens,
                 on_over_cap=team.on_over_cap,
+                requests_per_minute=team.requests_per_minute,
+                tokens_per_minute=team.tokens_per_minute,
                 budgets=[view.budget.id for view in budgets if _is_of(view, team.name)],
                 calls=spent[team.name].calls if team.name in spent else 0,
                 spent_usd=spent[team.name].cost_usd if team.name in spent else "0.00",

@@ -63,7 +63,13 @@ def settings(**changed: Any) -> Settings:
     """Two teams, one with a budget."""
     month = BudgetSettings(limit_usd=Decimal(5))
     teams = [
-        TeamSettings(name="search", organisation="acme", max_output_tokens=1000, budgets=[month]),
+        TeamSettings(
+            name="search",
+            organisation="acme",
+            max_output_tokens=1000,
+            requests_per_minute=60,
+            budgets=[month],
+        ),
         TeamSettings(name="billing", models=["gpt-*"]),
     ]
     return Settings(**{"teams": teams, "admin_token": TOKEN, **changed})

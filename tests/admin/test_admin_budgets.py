@@ -232,6 +232,8 @@ async def test_teams_show_their_policy_and_budgets(admin: Admin) -> None:
         "max_output_tokens": 1000,
         "max_input_tokens": None,
         "on_over_cap": None,
+        "requests_per_minute": 60,
+        "tokens_per_minute": None,
         "budgets": ["team:search:month"],
         "calls": 0,
         "spent_usd": "0.00",
