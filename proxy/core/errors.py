@@ -172,6 +172,13 @@ class UpstreamFailed(Refusal):
         self.sent = sent
         self.stale = stale
 
+    def was_at(self, upstream: str) -> None:
+        """Say which upstream it was, and what to do: the client of a socket knows neither."""
+        self.message += (
+            f" The upstream is {upstream!r}. Try again in a moment; "
+            "`farebox check` says whether it can be reached."
+        )
+
 
 class UpstreamUnreachable(UpstreamFailed):
     """No connection, or it broke before the answer."""

@@ -62,8 +62,9 @@ class Forwarder:
             upstream = call.config.upstreams[target.upstream]
             try:
                 attempt, response = await self._send(call, upstream, target)
-            except UpstreamFailed:
+            except UpstreamFailed as failure:
                 if last or call.client_left:
+                    failure.was_at(target.upstream)
                     raise
                 continue
             if response.status in NEXT_ON and not last:

@@ -184,6 +184,10 @@ async def test_an_upstream_that_is_not_there_is_a_502(start: Start) -> None:
         (attempt,) = await run.attempts(row["id"])
         assert await run.settled_cleanly() == 0
     assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
+    message = answer.error["message"]
+    assert message.endswith(
+        "The upstream is 'sim'. Try again in a moment; `farebox check` says whether it can be reached."
+    )
     assert answer.error["type"] == "upstream_error"
     assert SIMULATED.encode() not in answer.body
     assert attempt["error"] == "connect"
