@@ -22,6 +22,7 @@ class Preset:
     openai_prefix: str = ""
     also: tuple[str, ...] = ()  # whose API it speaks too, at the same place as OpenAI's
     family: str = ""  # whose paths it understands, where that is not its dialect's name
+    lists: bool = True  # whether it tells its models
 
 
 _SELF_HOSTED = Preset("", cap_parameter="max_tokens")
@@ -37,11 +38,15 @@ PRESETS: dict[str, Preset] = {
     "openrouter": Preset("openrouter", include_usage=False, cap_parameter="max_tokens"),
     "together": Preset("together", include_usage=False, cap_parameter="max_tokens"),
     "fireworks": Preset("fireworks", cap_parameter="max_tokens"),
-    "perplexity": Preset("perplexity", include_usage=False, cap_parameter="max_tokens", drain=True),
+    "perplexity": Preset(
+        "perplexity", include_usage=False, cap_parameter="max_tokens", drain=True, lists=False
+    ),
     "cerebras": Preset("cerebras"),
     "cohere": Preset("cohere", cap_parameter="max_tokens", openai_prefix="/compatibility/v1"),
     "gemini": Preset("google", cap_parameter="max_tokens", drain=True, openai_prefix="/openai"),
-    "vertex": Preset("google", cap_parameter="max_tokens", drain=True, family="vertex"),
+    "vertex": Preset(
+        "google", cap_parameter="max_tokens", drain=True, family="vertex", lists=False
+    ),
     "dashscope": Preset("alibaba", cap_parameter="max_tokens", drain=True),
     "ark": Preset("ark", cap_parameter="max_tokens"),
     "qianfan": Preset("qianfan", cap_parameter="max_tokens"),
@@ -52,7 +57,9 @@ PRESETS: dict[str, Preset] = {
     "tgi": _SELF_HOSTED,
     "vllm": _WITH_MESSAGES,
     "ollama": Preset("", cap_parameter="max_tokens", openai_prefix="/v1", also=("anthropic",)),
-    "bedrock": Preset("aws", cap_parameter="max_tokens", drain=True, openai_prefix="/openai/v1"),
+    "bedrock": Preset(
+        "aws", cap_parameter="max_tokens", drain=True, openai_prefix="/openai/v1", lists=False
+    ),
     # Its base URL may be the bare host, as its own SDKs have it.
     "anthropic": Preset(
         "anthropic",

@@ -231,3 +231,16 @@ def test_what_is_asked_by_predict_has_one_price(
 ) -> None:
     """By characters or by tokens, never both."""
     assert charged(book, "vertex", model, ("regional",), usage) == round(usd * DOLLAR)
+
+
+@pytest.mark.parametrize("model", ["openai.gpt-oss-20b", "openai.gpt-oss-120b"])
+def test_bedrocks_other_endpoint_names_models_without_their_version(
+    book: LayeredPriceBook, model: str
+) -> None:
+    """At the same price."""
+    named = (PriceQuery("aws", "aws", name) for name in (model, f"{model}-1:0"))
+    short, long = (book.rates(query, NOW) for query in named)
+
+    assert short is not None
+    assert long is not None
+    assert short.charge(OUTPUT) == long.charge(OUTPUT)
