@@ -15,7 +15,6 @@ from proxy.admin.shapes import (
     key_row,
     new_key_row,
 )
-from proxy.store.key_rows import KeyRequest
 from proxy.store.keys import now_us
 
 ACTOR = "admin-api"
@@ -38,10 +37,7 @@ def routes(deps: AdminDeps) -> APIRouter:
     @router.post("/keys", status_code=201)
     async def create_key(body: KeyBody) -> NewKeyRow:
         """Make a key. Its ``secret`` is in this answer and nowhere else."""
-        request = KeyRequest(
-            body.name, body.team, tuple(body.models), body.max_output_tokens, body.expires_at_us
-        )
-        return new_key_row(await deps.keys.create(request, ACTOR), now_us())
+        return new_key_row(await deps.keys.create(body.request(), ACTOR), now_us())
 
     @router.post("/keys/{name_or_id}/rotate")
     async def rotate_key(name_or_id: str, body: RotateBody) -> NewKeyRow:

@@ -1,10 +1,18 @@
 """What the admin API takes and gives, where it is not a row of the store as it is."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from proxy.core.budgets import Budget, OnExceed, Scope, Window, window_bounds
 from proxy.core.call import Outcome
@@ -13,10 +21,11 @@ from proxy.core.present import iso, iso_second
 from proxy.ledger.base import BudgetView, WindowView
 from proxy.settings import Reserve
 from proxy.store.call_filter import CallFilter
-from proxy.store.key_rows import NewKey, StoredKey
+from proxy.store.key_rows import KeyRequest, NewKey, StoredKey
 from proxy.store.keys import now_us
 
 MOST = 1000
+_KEY_NAME = re.compile(r"[^\s/,-][^\s/,]{0,99}")
 Item = TypeVar("Item")
 
 
@@ -193,16 +202,39 @@ class KeyBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s/,]+$")]
+    name: str
     team: str
     models: Annotated[list[str], Field(min_length=1, description="globs over model names")] = ["*"]
     max_output_tokens: Annotated[int | None, Field(ge=1)] = None
     expires_at: AwareDatetime | None = None
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        # It stands in addresses and on command lines.
+        if not _KEY_NAME.fullmatch(name):
+            raise ValueError(
+                "must be up to 100 characters without blanks, slashes and commas, and begin with no dash"
+            )
+        return name
+
+    @field_validator("expires_at")
+    @classmethod
+    def _is_to_come(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.timestamp() * 1_000_000 <= now_us():
+            raise ValueError("is in the past: the key would never work")
+        return moment
+
     @property
     def expires_at_us(self) -> int | None:
         """The expiry as the store has it."""
         return _us(self.expires_at)
+
+    def request(self) -> KeyRequest:
+        """The same for the store."""
+        return KeyRequest(
+            self.name, self.team, tuple(self.models), self.max_output_tokens, self.expires_at_us
+        )
 
 
 class RotateBody(BaseModel):

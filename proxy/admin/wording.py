@@ -5,6 +5,7 @@ from typing import Any, Final
 
 _TIME: Final = "must be a time with its zone, like 2026-01-31T12:00:00Z"
 _WORDS: Final = {
+    "too_short": "is empty",
     "extra_forbidden": "there is no such field or parameter; /admin/docs lists those that there are",
     "missing": "is missing",
     "int_parsing": "must be a whole number",

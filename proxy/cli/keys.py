@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,17 +49,30 @@ def create(
     config: ConfigOption = None,
 ) -> None:
     """Make a key. Its secret is shown now and never again."""
-    from proxy.store.key_rows import KeyRequest  # noqa: PLC0415 - slow; ``--help`` does without
-
     use_config(config)
-    request = KeyRequest(
-        name=name,
-        team=team,
-        models=tuple(glob.strip() for glob in models.split(",") if glob.strip()),
-        max_output_tokens=max_output_tokens,
-        expires_at_us=None if expires is None else round(expires.timestamp() * 1_000_000),
+    request = _request(
+        {
+            "name": name,
+            "team": team,
+            "models": [glob.strip() for glob in models.split(",") if glob.strip()],
+            "max_output_tokens": max_output_tokens,
+            "expires_at": expires,
+        }
     )
     _show_new(run_async(_create(request)), output)
+
+
+def _request(given: dict[str, Any]) -> "KeyRequest":
+    from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
+
+    from proxy.admin.shapes import KeyBody  # noqa: PLC0415 - see above
+    from proxy.admin.wording import explained  # noqa: PLC0415 - see above
+
+    try:
+        return KeyBody.model_validate(given).request()
+    except ValidationError as error:
+        message, _ = explained(error.errors()[:1])
+        raise typer.BadParameter(message) from None
 
 
 async def _create(request: "KeyRequest") -> "NewKey":
