@@ -287,14 +287,23 @@ class House:
         )
 
     async def _not_ready(self) -> str:
-        """Why this process should get no calls; "" where it should."""
+        """Why this process should get no calls; "" where it should.
+
+        Where calls go on without the database (``ledger.unavailable: allow``), its being away is no
+        reason: an orchestrator would take every replica out, and undo that decision.
+        """
         if self._opening.reason:
             return f"ledger: {self._opening.reason}"
+        allows = self.settings.ledger.unavailable == "allow"
         try:
             await self.ledger.ping()
-            return "" if await migrate.is_current(self.database) else "migrations are not current"
+            if not await migrate.is_current(self.database):
+                return "migrations are not current"
         except LedgerError as error:
-            return f"ledger: {error}"
+            return "" if allows else f"ledger: {error}"
+        if allows or self.ledger.stats.available:
+            return ""
+        return "ledger: the database answers, but takes no transaction in time; calls are refused"
 
     async def _refresh_keys(self) -> None:
         while True:

@@ -4,6 +4,8 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Start
 from tests.e2e.running import eventually
 
@@ -48,3 +50,24 @@ async def test_a_fallback_without_database_and_spool_is_answered_all_the_same(
             "engine_overloaded",
         ]
         assert await it.settled_cleanly() == 0
+
+
+@pytest.mark.parametrize(("unavailable", "status"), [("reject", 503), ("allow", 200)])
+async def test_readiness_is_whether_calls_are_taken(
+    start: Start, tmp_path: Path, unavailable: str, status: int
+) -> None:
+    """Also where the database still answers what is read; and it comes back by itself."""
+    async with start(ledger={"unavailable": unavailable}) as it:
+        lock = sqlite3.connect(tmp_path / "farebox.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        call = await it.chat()
+        ready = await it.client.get("/readyz")
+        lock.close()
+
+        async def back() -> bool:
+            return it.app.house.ledger.stats.available
+
+        await eventually(back)
+        again = await it.client.get("/readyz")
+    assert (call.status_code, ready.status_code) == (status, status)
+    assert (again.status_code, again.json()) == (200, {"status": "ready"})
