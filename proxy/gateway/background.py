@@ -35,6 +35,7 @@ NOT_FOLLOWED: Final = "not_followed"  # an attempt's error: nobody knows how it 
 PATIENCE_S: Final = 24 * 3600.0
 LARGEST_BYTES: Final = 64 * 2**20  # of an answer that is looked at
 _SLACK_US: Final = 3_600_000_000  # that a hold stays longer than anybody asks
+_LATEST_US: Final = 4 * 86_400 * 1_000_000  # after a call nobody asks any more
 _ALONE_US: Final = (
     60_000_000  # so long nobody else asks: longer than any pause, and than most answers
 )
@@ -124,7 +125,7 @@ class Background:
         """Ask for what another process had begun, and settle it where it is over; whether to ask again."""
         unfinished = _unfinished(known)
         upstream = config.upstreams.get(known.upstream)
-        if unfinished is None or await self._is_settled(unfinished.record.id):
+        if unfinished is None or await self._is_past(unfinished.record):
             await self._objects.put_off(known, None)
             return False
         call = _call_of(unfinished, upstream, config)
@@ -164,9 +165,14 @@ class Background:
             return not_followed(call, attempt)  # the prompt that could be counted is gone
         return await self._meter.measure(call, attempt, scanner)
 
-    async def _is_settled(self, call_id: str) -> bool:
-        """By its own process, or another. A lost one is not: this takes its place."""
-        record = await self._ledger.call(call_id)
+    async def _is_past(self, begun: CallRecord) -> bool:
+        """Whether it is settled, by its own process or another, or it is of no use to ask any more.
+
+        A lost one is not settled: this takes its place.
+        """
+        if time.time_ns() // 1000 - begun.started_at_us > _LATEST_US:
+            return True
+        record = await self._ledger.call(begun.id)
         return record is not None and record.outcome is not Outcome.LOST
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from msgspec.structs import replace
 from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -295,3 +296,30 @@ async def test_what_could_not_be_noted_is_estimated_at_the_end(
 
     assert (row["usage_source"], shown["attempt_rows"][0]["error"]) == ("estimated", "not_followed")
     assert nano(row["cost_usd"]) > 0
+
+
+async def test_an_upstream_that_is_gone_is_not_asked_for_ever(
+    tmp_path: Path, migrated: Path, provider: Provider
+) -> None:
+    """Its hold was lost days ago, and charged by policy."""
+    app: Any = provider
+    async with serve_simulator(app) as there:
+        document = config(there, tmp_path, batches={"poll_s": 600})
+        async with (
+            farebox(tmp_path, document, migrated) as (url, farebox_app),
+            httpx.AsyncClient(base_url=url, headers=bearer(KEY)) as client,
+        ):
+            house = farebox_app.house
+            await client.post("/v1/responses", json=BODY)
+            await house.pipeline.ended()
+            known = await house.objects.find("resp_1")
+            assert known is not None
+            day_us = 86_400 * 1_000_000
+            data = known.data.replace(
+                str(known.created_at_us), str(known.created_at_us - 5 * day_us)
+            )
+            fresh, old = replace(known, upstream="gone"), replace(known, data=data)
+            background = house.pipeline.polling._background
+            again = [await background.advance(one, house.pipeline.config) for one in (fresh, old)]
+
+    assert again == [True, False]
