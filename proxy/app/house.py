@@ -294,7 +294,7 @@ class House:
         """
         if self._opening.reason:
             return f"ledger: {self._opening.reason}"
-        allows = self.settings.ledger.unavailable == "allow"
+        allows = self.ledger.allows_outages
         try:
             await self.ledger.ping()
             if not await migrate.is_current(self.database):

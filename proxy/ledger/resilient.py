@@ -74,6 +74,11 @@ class ResilientLedger:
         self._counts = inner.stats
 
     @property
+    def allows_outages(self) -> bool:
+        """Whether calls go on while the database is away."""
+        return self._allow
+
+    @property
     def stats(self) -> Stats:
         """What it has done."""
         stats = self._counts

@@ -18,6 +18,15 @@ _FIXED_AT_START = (
     "server.keep_alive_s",
     "server.head_timeout_s",
     "server.body_timeout_s",
+    "server.shutdown_grace_s",
+    "ledger.unavailable",
+    "ledger.durability",
+    "ledger.lease_s",
+    "ledger.answer_timeout_s",
+    "ledger.lost",
+    "ledger.spool_dir",
+    "logging.format",
+    "logging.level",
     "metrics.max_label_sets",
 )
 

@@ -40,7 +40,28 @@ def test_what_needs_a_new_start() -> None:
     new = settings(
         database="sqlite:///b.db",
         server={"port": 1, "workers": 2, "shutdown_grace_s": 1},
-        ledger={"lease_s": 5},
+        ledger={"lease_s": 5, "unavailable": "allow", "hold_wait_s": 2},
+        logging={"level": "error"},
     )
 
-    assert needs_restart(changed(settings(), new)) == ("database", "server.port", "server.workers")
+    assert needs_restart(changed(settings(), new)) == (
+        "database",
+        "ledger.unavailable",
+        "ledger.lease_s",
+        "server.port",
+        "server.workers",
+        "server.shutdown_grace_s",
+        "logging.level",
+    )
+
+
+def test_what_is_made_at_the_start_needs_a_new_one() -> None:
+    """Each setting of these sections, but those that a call reads when it begins."""
+    live = {"ledger.hold_wait_s", "tracing.propagate"}
+    made = {
+        f"{section}.{name}"
+        for section in ("server", "ledger", "logging", "metrics", "tracing")
+        for name in type(getattr(settings(), section)).model_fields
+    }
+
+    assert set(needs_restart((*sorted(made), "database"))) == (made - live) | {"database"}
