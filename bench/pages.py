@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlencode
@@ -234,7 +235,7 @@ def _pages(site: Site, tries: int) -> list[Figure]:
     return [
         _timed(
             name,
-            lambda path=path or f"/ui/calls/{newest}": site.get(path),  # type: ignore[misc]
+            partial(site.get, path or f"/ui/calls/{newest}"),
             site.processor_s,
             tries,
             PAGE_S,
@@ -247,7 +248,7 @@ def _answers(site: Site, tries: int) -> list[Figure]:
     return [
         _timed(
             name,
-            lambda query=query: site.get(f"/admin/v1/spend?limit=500&{query}"),  # type: ignore[misc]
+            partial(site.get, f"/admin/v1/spend?limit=500&{query}"),
             site.processor_s,
             tries,
             REPORT_S,
@@ -270,7 +271,7 @@ def _commands(site: Site, config: Path, tries: int) -> list[Figure]:
     return [
         _timed(
             name,
-            lambda words=words: report(words),  # type: ignore[misc]
+            partial(report, words),
             processor_s,
             tries,
             REPORT_S,

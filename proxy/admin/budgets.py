@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from proxy.admin.deps import AdminDeps
 from proxy.admin.problems import Problem
-from proxy.admin.shapes import BudgetBody, BudgetRow, Page, Paged, budget_rows
+from proxy.admin.queries import Paged
+from proxy.admin.shapes import BudgetBody, BudgetRow, Page, budget_rows
 from proxy.admin.wording import explained
 from proxy.core.budgets import Budget, Scope
 from proxy.core.errors import InvalidRequest

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query
 
 from proxy.admin.deps import AdminDeps
 from proxy.admin.problems import Problem
-from proxy.admin.shapes import CallsQuery, Page
+from proxy.admin.queries import CallsQuery
+from proxy.admin.shapes import Page
 from proxy.core.present import CallRow
 from proxy.store.rows import CallDetail
 

@@ -5,17 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from proxy.admin.deps import AdminDeps
+from proxy.admin.queries import Paged
 from proxy.admin.shapes import (
     KeyBody,
     KeyRow,
     NewKeyRow,
     Page,
-    Paged,
     RotateBody,
     key_row,
     new_key_row,
 )
-from proxy.store.keys import now_us
+from proxy.store.clock import now_us
 
 ACTOR = "admin-api"
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -11,20 +11,17 @@ from pydantic import (
     ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
 
+from proxy.admin.queries import epoch_us
 from proxy.core.budgets import Budget, OnExceed, Scope, Window, window_bounds
-from proxy.core.call import Outcome
 from proxy.core.money import usd
 from proxy.core.present import iso, iso_second
 from proxy.ledger.base import BudgetView, WindowView
 from proxy.settings import Reserve
-from proxy.store.call_filter import CallFilter
+from proxy.store.clock import now_us
 from proxy.store.key_rows import KeyRequest, NewKey, StoredKey
-from proxy.store.keys import now_us
 
-MOST = 1000
 _KEY_NAME = re.compile(r"[^\s/,-][^\s/,]{0,99}")
 Item = TypeVar("Item")
 
@@ -34,86 +31,6 @@ class Page(BaseModel, Generic[Item]):
 
     items: Sequence[Item]
     next_cursor: str | None = None
-
-
-class Paged(BaseModel):
-    """How much to give, and from where.
-
-    An unknown parameter is refused: a filter with a typing error would quietly show everything.
-    """
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    limit: Annotated[int, Field(ge=1, le=MOST)] = 100
-    cursor: str | None = None
-
-
-class Between(Paged):
-    """A stretch of time; a time without zone is refused, for nobody knows whose it is."""
-
-    since: Annotated[
-        AwareDatetime | None, Field(alias="from", description="this time and later")
-    ] = None
-    until: Annotated[AwareDatetime | None, Field(alias="to", description="before this time")] = None
-
-    @model_validator(mode="after")
-    def _forwards(self) -> Self:
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError("from must be before to")
-        return self
-
-
-class CallsQuery(Between):
-    """Which calls are meant; filters are joined by "and"."""
-
-    team: str | None = None
-    organisation: str | None = None
-    key: str | None = None
-    user: str | None = None
-    workflow: str | None = None
-    run: str | None = None
-    tag: Annotated[str | None, Field(description="name=value, or a name for any value")] = None
-    model: Annotated[str | None, Field(description="as requested or as served")] = None
-    upstream: str | None = None
-    endpoint: str | None = None
-    outcome: Outcome | None = None
-    status: int | None = None
-
-    def filter(self) -> CallFilter:
-        """The same for the store."""
-        given = self.model_dump(exclude={"limit", "cursor", "since", "until"})
-        return CallFilter(**given, from_us=_us(self.since), to_us=_us(self.until))
-
-
-def _us(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1_000_000)
-
-
-class SpendRequest(Between):
-    """How to group what was spent, and over what time."""
-
-    group_by: Annotated[str, Field(description="team, model, user … joined by commas")] = "team"
-    window: Annotated[Window | None, Field(description="the current one, in UTC")] = None
-    team: str | None = None
-    model: str | None = None
-    upstream: str | None = None
-
-    @model_validator(mode="after")
-    def _one_stretch(self) -> Self:
-        if self.window is not None and (self.since is not None or self.until is not None):
-            raise ValueError("takes a window, or from and to, not both")
-        return self
-
-    def bounds(self, now_us: int) -> tuple[int | None, int | None]:
-        """From when and until when, in epoch seconds; without any, the current month."""
-        if self.since is not None or self.until is not None:
-            since, until = _us(self.since), _us(self.until)
-            return (
-                None if since is None else since // 1_000_000,
-                None if until is None else -(-until // 1_000_000),
-            )
-        starts_at, _ = window_bounds(self.window or Window.MONTH, "UTC", now_us)
-        return starts_at, None
 
 
 class BudgetBody(BaseModel):
@@ -228,7 +145,7 @@ class KeyBody(BaseModel):
     @property
     def expires_at_us(self) -> int | None:
         """The expiry as the store has it."""
-        return _us(self.expires_at)
+        return epoch_us(self.expires_at)
 
     def request(self) -> KeyRequest:
         """The same for the store."""

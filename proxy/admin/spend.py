@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from proxy.admin.deps import AdminDeps
-from proxy.admin.shapes import Page, SpendRequest
-from proxy.store.keys import now_us
+from proxy.admin.queries import SpendRequest
+from proxy.admin.shapes import Page
+from proxy.store.clock import now_us
 from proxy.store.reports import SpendQuery, SpendRow, read_groups
 
 

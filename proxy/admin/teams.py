@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from proxy.admin.deps import AdminDeps
-from proxy.admin.shapes import MOST, Page, Paged, TeamRow
+from proxy.admin.queries import MOST, Paged
+from proxy.admin.shapes import Page, TeamRow
 from proxy.core.budgets import Scope, Window, window_bounds
 from proxy.ledger.base import BudgetView
-from proxy.store.keys import now_us
+from proxy.store.clock import now_us
 from proxy.store.reports import GroupBy, SpendQuery, SpendRow
 
 

@@ -37,8 +37,9 @@ from proxy.settings import Settings, changed, needs_restart
 from proxy.store import migrate
 from proxy.store.alerts import AlertQueue
 from proxy.store.audits import Audits
+from proxy.store.clock import now_us
 from proxy.store.engine import Database, DatabaseAway
-from proxy.store.keys import KeyStore, now_us
+from proxy.store.keys import KeyStore
 from proxy.store.latency import Latencies
 from proxy.store.objects import ObjectStore
 from proxy.store.price_data import PriceData

@@ -47,7 +47,7 @@ def try_channels(
 async def _test(channels: "Sequence[ChannelSettings]") -> list[dict[str, Any]]:
     from proxy.core.alerts import trial_alert  # noqa: PLC0415 - slow; ``--help`` does without
     from proxy.observe.alerts import NotTaken, open_channel  # noqa: PLC0415 - see above
-    from proxy.store.keys import now_us  # noqa: PLC0415 - see above
+    from proxy.store.clock import now_us  # noqa: PLC0415 - see above
 
     results = []
     for settings in channels:

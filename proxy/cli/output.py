@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+
+from proxy.cli.table import drawn
 
 
 class Format(StrEnum):
@@ -96,15 +99,10 @@ def _markdown(rows: Sequence[Row], columns: Sequence[Column], title: str) -> str
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column], title: str) -> None:
-    from rich.console import Console  # noqa: PLC0415 - slow; ``--help`` does without
-    from rich.table import Table  # noqa: PLC0415 - see above
-    from rich.text import Text  # noqa: PLC0415 - see above
-
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.number else "left")
-    for row in rows:
-        # Text, not markup: a name may hold square brackets.
-        table.add_row(*(Text(_text(row.get(column.field))) for column in columns))
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-    console.print(table if rows else Text(f"{title + ': ' if title else ''}nothing to show"))
+    if not rows:
+        write(f"{title + ': ' if title else ''}nothing to show\n")
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
+    texts = [[_text(row.get(column.field)) for column in columns] for row in rows]
+    lines = drawn([c.title for c in columns], texts, [c.number for c in columns], width)
+    write("\n".join([*([title] if title else ()), *lines]) + "\n")

@@ -9,7 +9,7 @@ import typer
 
 from proxy.cli import budgets as budget_commands
 from proxy.cli.output import Column, Format, FormatOption, show, write
-from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
+from proxy.cli.session import ConfigOption, load, opened_to_read, run_async, use_config
 from proxy.cli.spans import moment
 from proxy.core.errors import FareboxError
 
@@ -110,9 +110,9 @@ def _query(
 ) -> "SpendQuery":
     from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
 
-    from proxy.admin.shapes import SpendRequest  # noqa: PLC0415 - see above
+    from proxy.admin.queries import SpendRequest  # noqa: PLC0415 - see above
     from proxy.admin.wording import explained  # noqa: PLC0415 - see above
-    from proxy.store.keys import now_us  # noqa: PLC0415 - see above
+    from proxy.store.clock import now_us  # noqa: PLC0415 - see above
     from proxy.store.reports import SpendQuery, UnknownGroup, read_groups  # noqa: PLC0415 - see above
 
     times = {"from": since, "to": until} if since or until else {"window": window}
@@ -132,7 +132,7 @@ async def _spend(query: "SpendQuery", limit: int) -> list[dict[str, Any]]:
 
     settings, _ = load()
     rows: list[dict[str, Any]] = []
-    async with opened(settings) as database:
+    async with opened_to_read(settings) as database:
         reports, cursor = Reports(database), None
         while len(rows) < limit:
             page: SpendPage = await reports.spend(query, min(limit - len(rows), _PAGE), cursor)
@@ -219,7 +219,7 @@ async def _call(call_id: str) -> "CallDetail | None":
     from proxy.store.records import Records  # noqa: PLC0415 - slow; ``--help`` does without
 
     settings, _ = load()
-    async with opened(settings) as database:
+    async with opened_to_read(settings) as database:
         return await Records(database).call(call_id)
 
 

@@ -64,11 +64,18 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.asynccontextmanager
 async def opened(settings: "Settings") -> "AsyncIterator[Database]":
+    """The database, for work that may have something to warn of. Raises LedgerError."""
+    _warn_on_stderr()
+    async with opened_to_read(settings) as database:
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def opened_to_read(settings: "Settings") -> "AsyncIterator[Database]":
     """The database, migrated where it is new. Raises LedgerError."""
     from proxy.store import migrate  # noqa: PLC0415 - slow; ``--help`` does without
     from proxy.store.engine import Database  # noqa: PLC0415 - see above
 
-    _warn_on_stderr()
     database = Database(settings.database)
     is_new = database.is_sqlite and not database.path.exists()
     try:

@@ -13,7 +13,10 @@ from proxy.settings.fields import Expected, Flag, Policy, ScopeName, Text, Timez
 class Section(BaseModel):
     """A piece of the configuration: unknown fields are refused, and nothing changes once read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # A section is checked as a part of the whole: a checker of its own would be built for nothing.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -9,8 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, Select, and_, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, RowMapping, Select, and_, insert, or_, select, text, update
 
 from proxy.core.call import Key, Team
 from proxy.core.errors import ConfigurationError, FareboxError
@@ -334,14 +333,17 @@ def _raise_generation(connection: Connection) -> None:
     _add_to_generation(connection, 1)
 
 
+_FIRST_GENERATION = text(
+    "INSERT INTO generations (name, value) VALUES ('keys', 0) ON CONFLICT DO NOTHING"
+)
+
+
 def _add_to_generation(connection: Connection, by: int) -> None:
     row = update(generations).where(generations.c.name == "keys")
     raised = row.values(value=generations.c.value + by)
     if not connection.execute(raised).rowcount:
         # The first change of all. Where two processes make it at once, one waits here for the other.
-        new = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        first = new(generations).values(name="keys", value=0)
-        connection.execute(first.on_conflict_do_nothing())
+        connection.execute(_FIRST_GENERATION)
         connection.execute(raised)
 
 

@@ -5,7 +5,6 @@ constant time: an attacker who learns from timing how far two hashes agree can't
 the next guess. Nor does it need a slow hash: those protect passwords, which people choose.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +17,7 @@ from proxy.core.call import Key, Team
 from proxy.core.errors import LedgerError
 from proxy.settings import AcceptedKeys, KeySettings
 from proxy.store import key_rows
+from proxy.store.clock import now_us
 from proxy.store.engine import Database
 from proxy.store.key_rows import Change, KeyNotChanged, KeyRequest, NewKey, StoredKey
 from proxy.store.secret import ISSUED, well_formed
@@ -40,11 +40,6 @@ class UnknownTeam(KeyNotChanged):
 class _Known:
     key: Key
     until_us: int | None  # when this secret stops working: expiry, or the grace after a rotation
-
-
-def now_us() -> int:
-    """The time, in microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 class KeyStore:

@@ -4,6 +4,9 @@ Times are BIGINT microseconds since the epoch (UTC), money BIGINT nano-dollars: 
 on SQLite and PostgreSQL. ``calls`` and ``attempts`` start with the time-ordered call id, so that
 they can be paged by key; their time belongs to the key because PostgreSQL partitions them by month
 and wants the partition's column in it. A call's time never changes, so the pair is as unique as the id.
+
+How a database keeps a table (in months, without row ids) is said in the migrations only, which make
+them: said here, it would load both databases' dialects for every command.
 """
 
 from sqlalchemy import (
@@ -100,7 +103,6 @@ budget_windows = Table(
     _count("spent_nano"),
     _count("held_nano"),
     _count("overdraft_nano"),  # the part of spent that did not fit (core.budgets.charge)
-    sqlite_with_rowid=False,
 )
 
 carried = Table(
@@ -136,7 +138,6 @@ holds = Table(
     # Of a hold that outlives its process, for a batch: when it is lost. 0: with its owner.
     _count("until_us"),
     Column("record", Text, nullable=False),  # JSON of the CallRecord, for the row of a lost call
-    sqlite_with_rowid=False,
 )
 
 owners = Table(
@@ -158,7 +159,6 @@ objects = Table(
     # Of a batch, or an answer, that was not seen to its end: when its provider is asked. Who asks puts it off first.
     Column("next_at_us", BigInteger, index=True),
     Column("tries", Integer, nullable=False, server_default="0"),
-    sqlite_with_rowid=False,
 )
 
 # What happened
@@ -207,7 +207,6 @@ calls = Table(
     Column("list_nano", BigInteger),
     Index(None, "team", "started_at_us"),
     Index(None, "started_at_us"),
-    postgresql_partition_by="RANGE (started_at_us)",
 )
 
 attempts = Table(
@@ -236,7 +235,6 @@ attempts = Table(
     Column("stated_nano", BigInteger),  # what the provider stated
     Column("list_nano", BigInteger),  # what it costs at the list price
     _text("parts"),  # JSON, where the usage is billed at several models' prices
-    postgresql_partition_by="RANGE (started_at_us)",
 )
 
 rollups = Table(
@@ -260,7 +258,6 @@ rollups = Table(
     _count("reasoning_tokens"),
     _count("cost_nano"),
     _count("duration_us"),
-    sqlite_with_rowid=False,
 )
 
 rollups_by_principal = Table(
@@ -276,7 +273,6 @@ rollups_by_principal = Table(
     _count("input_tokens"),
     _count("output_tokens"),
     _count("cost_nano"),
-    sqlite_with_rowid=False,
 )
 
 adjustments = Table(

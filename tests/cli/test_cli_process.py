@@ -11,6 +11,14 @@ from proxy.cli import root
 from proxy.settings import Settings
 from tests.cli.conftest import Cli
 
+_NOT_FOR_A_REPORT = (
+    "alembic",
+    "fastapi",
+    "httpx",
+    "rich",
+    "sqlalchemy.dialects.postgresql",
+    "structlog",
+)
 SLOW = ("sqlalchemy", "alembic", "fastapi", "uvicorn", "httpx", "tiktoken", "proxy.settings")
 
 
@@ -25,6 +33,23 @@ def test_help_imports_nothing_slow() -> None:
 
     assert set(json.loads(done.stderr)) & set(SLOW) == set()
     assert "serve" in done.stdout
+
+
+def test_a_report_loads_what_it_needs(cli: Cli) -> None:
+    """No server, no migrations, no logs, no other database's driver: most of a report is its start."""
+    cli("db", "upgrade")
+    code = (
+        "import json, sys; from proxy.cli.root import run; run(['report', 'spend']);"
+        "json.dump(sorted(sys.modules), sys.stderr)"
+    )
+    environment = {"FAREBOX_CONFIG": str(cli.config), "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+
+    assert done.stdout == "Spend: nothing to show\n"
+    assert set(json.loads(done.stderr)) & set(_NOT_FOR_A_REPORT) == set()
 
 
 def test_the_module_is_the_command() -> None:

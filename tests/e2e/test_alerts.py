@@ -10,7 +10,7 @@ from proxy.observe.alerts import Alerting
 from proxy.settings import AlertSettings
 from proxy.simulator import serve
 from proxy.store.alerts import AlertQueue
-from proxy.store.keys import now_us
+from proxy.store.clock import now_us
 from tests.e2e.conftest import Start
 from tests.e2e.running import Running, eventually
 

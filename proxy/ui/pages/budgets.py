@@ -21,7 +21,7 @@ from proxy.core.money import usd
 from proxy.core.present import iso_second
 from proxy.ledger.base import BudgetView, WindowView
 from proxy.store.audits import AuditRow
-from proxy.store.keys import now_us
+from proxy.store.clock import now_us
 from proxy.store.reports import GroupBy
 from proxy.ui import charts, words
 from proxy.ui.access import read_form
