@@ -5,9 +5,6 @@ what the table says. It holds names of teams and models, and means of tokens; no
 """
 
 import asyncio
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +12,7 @@ import msgspec
 import structlog
 
 from proxy.gateway.experience import Experience, Key, Means
+from proxy.store.whole_file import write_whole
 
 _FILE: Final = "experience.json"
 _EVERY_S: Final = 2.0
@@ -43,20 +41,6 @@ async def remember(folder: Path, experience: Experience) -> None:
             learned = experience.learned
             data = msgspec.json.encode(list(experience.means().items()))
             try:
-                await asyncio.to_thread(_write, folder, data)
+                await asyncio.to_thread(write_whole, folder / _FILE, data)
             except OSError as error:
                 _log.warning("experience_not_kept", problem=str(error))
-
-
-def _write(folder: Path, data: bytes) -> None:
-    """Whole or not at all, and for this user only."""
-    folder.mkdir(parents=True, exist_ok=True)
-    number, beside = tempfile.mkstemp(prefix=f".{_FILE}-", dir=folder)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-        Path(beside).replace(folder / _FILE)
-    except BaseException:  # whatever ended it, nothing half-written stays behind
-        with contextlib.suppress(OSError):
-            Path(beside).unlink()
-        raise

@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 
 from proxy.core.tokens import chat_tokens, encoding_name
+from proxy.store.whole_file import READABLE, write_whole
 
 CACHE_VARIABLE = "TIKTOKEN_CACHE_DIR"
 ENCODINGS = ("o200k_base", "cl100k_base")
@@ -173,7 +174,7 @@ class Vocabulary:
         data = carried(name)
         if data is None:
             return None
-        return next((folder for folder in folders if _put(folder, cache_name(name), data)), None)
+        return next((folder for folder in folders if _put(folder / cache_name(name), data)), None)
 
 
 # Files
@@ -204,15 +205,9 @@ def _is_vocabulary(file: Path, encoding: str) -> bool:
         return False
 
 
-def _put(folder: Path, name: str, data: bytes) -> bool:
-    """Write a file whole or not at all, whoever else writes it too."""
+def _put(path: Path, data: bytes) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f"{name}.", dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(folder / name)
+        write_whole(path, data, READABLE)
     except OSError:
         return False
     return True
