@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_on_postgres
-from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 
 from proxy.core.alerts import Alert
+from proxy.store.conflict import insert_into
+from proxy.store.due import take_due
 from proxy.store.engine import Database
 from proxy.store.schema import alerts
 
@@ -62,8 +62,7 @@ class AlertQueue:
         if not new:
             return 0
         # Another process may add the same at this moment.
-        insert = insert_on_sqlite if self._database.is_sqlite else insert_on_postgres
-        statement = insert(alerts).on_conflict_do_nothing()
+        statement = insert_into(self._database, alerts).on_conflict_do_nothing()
 
         def write(connection: Connection) -> None:
             connection.execute(statement, new)
@@ -74,19 +73,10 @@ class AlertQueue:
     async def take(self, now_us: int, most: int = 50) -> list[QueuedAlert]:
         """Alerts that are due, each put off so that no other process sends it meanwhile."""
         waiting = alerts.c.state == PENDING, alerts.c.next_at_us <= now_us
-        due = select(alerts).where(*waiting).order_by(alerts.c.next_at_us).limit(most)
 
         def claim(connection: Connection) -> list[QueuedAlert]:
-            taken = []
-            for row in connection.execute(due).mappings().all():
-                mine = connection.execute(
-                    update(alerts)
-                    .where(alerts.c.id == row["id"], alerts.c.channel == row["channel"], *waiting)
-                    .values(next_at_us=now_us + _TRYING_US, tries=alerts.c.tries + 1)
-                )
-                if mine.rowcount:
-                    taken.append(_queued(row, tries=row["tries"] + 1))
-            return taken
+            rows = take_due(connection, alerts, waiting, most=most, until_us=now_us + _TRYING_US)
+            return [_queued(row, tries=row["tries"] + 1) for row in rows]
 
         return await self._database.run(claim)
 

@@ -6,11 +6,11 @@ from collections import OrderedDict
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_on_postgres
-from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 
 from proxy.core.errors import LedgerError
 from proxy.core.objects import Kind, Known
+from proxy.store.conflict import insert_into
+from proxy.store.due import take_due
 from proxy.store.engine import Database
 from proxy.store.schema import objects
 
@@ -32,8 +32,7 @@ class ObjectStore:
 
     async def put(self, *known: Known) -> None:
         """Note them, in the place of what was known before. Durable when it returns."""
-        insert = insert_on_sqlite if self._database.is_sqlite else insert_on_postgres
-        statement = insert(objects)
+        statement = insert_into(self._database, objects)
         changed = {c.name: statement.excluded[c.name] for c in objects.c if not c.primary_key}
         statement = statement.on_conflict_do_update(
             index_elements=objects.primary_key, set_=changed
@@ -65,21 +64,12 @@ class ObjectStore:
     async def due(self, now_us: int, most: int, *kinds: Kind) -> list[Known]:
         """Those of these kinds whose providers are to be asked, each put off so that nobody else asks meanwhile."""
         waiting = (objects.c.next_at_us <= now_us, objects.c.kind.in_(list(kinds)))
-        query = select(objects).where(*waiting).order_by(objects.c.next_at_us).limit(most)
-        if not await self._database.fetch(query.with_only_columns(objects.c.id)):
+        if not await self._database.fetch(select(objects.c.id).where(*waiting).limit(1)):
             return []
 
         def claim(connection: Connection) -> list[Known]:
-            taken = []
-            for row in connection.execute(query).mappings().all():
-                mine = connection.execute(
-                    update(objects)
-                    .where(_is(row["id"], row["upstream"]), *waiting)
-                    .values(next_at_us=now_us + _ASKING_US, tries=objects.c.tries + 1)
-                )
-                if mine.rowcount:
-                    taken.append(_known(row))
-            return taken
+            rows = take_due(connection, objects, waiting, most=most, until_us=now_us + _ASKING_US)
+            return [_known(row) for row in rows]
 
         return await self._database.run(claim)
 
