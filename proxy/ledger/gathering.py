@@ -17,6 +17,12 @@ from proxy.core.reservation import Hold
 from proxy.ledger.base import PATIENCE_S, Answer, Operation, Release, Reserve, Settle
 
 BATCH_LIMIT = 512  # operations in one transaction, where the ledger does not want fewer
+_AT_FIRST = 64  # operations, until it is known how quick the database is
+_FEWEST = 16  # however slow it is
+_QUICK, _SLOW = (
+    1 / 8,
+    1 / 3,
+)  # parts of a time-out that a transaction took: then more, or fewer, fit
 _CHECKS_A_TIMEOUT = 8  # how often in a time-out its end is looked for
 _STOOD_STILL = 0.5  # of a time-out: who looks so much too late did not run itself
 
@@ -47,7 +53,9 @@ class Gathering:
         self._hurry = hurry
         self._lingering: asyncio.TimerHandle | None = None
         self._limit = limit
+        self._fewest = min(_FEWEST, batch_limit)
         self._batch_limit = batch_limit
+        self._fits = min(_AT_FIRST, batch_limit)  # into a transaction that is in time
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
@@ -150,7 +158,7 @@ class Gathering:
         # A caller that gave up on a hold is left out; a settlement is done, whoever waits for it.
         batch: list[Operation] = []
         queue = self._queue
-        while queue and len(batch) < self._batch_limit:
+        while queue and len(batch) < self._fits:
             operation = queue.popleft()
             gone = operation.answer is not None and operation.answer.done()
             if not (gone and isinstance(operation, Reserve)):
@@ -159,6 +167,7 @@ class Gathering:
 
     def answer(self, batch: Sequence[Operation], answers: Sequence[Answer]) -> None:
         """Tell the callers what became of their operations, and go on with the next batch."""
+        self._learn_what_fits()
         self._taken = ()
         for operation, answer in zip(batch, answers, strict=True):
             future = operation.answer
@@ -174,6 +183,14 @@ class Gathering:
         if self._owed:
             self._queue.extend(r for r in self._owed.values() if r not in self._queue)
         self._loop.call_soon(self._go)
+
+    def _learn_what_fits(self) -> None:
+        """A transaction of many may take longer than a call waits, where the machine is busy."""
+        part = (self._loop.time() - self._taken_at) / self._timeout_s
+        if part > _SLOW:
+            self._fits = max(self._fits // 2, self._fewest)
+        elif part < _QUICK and len(self._taken) >= self._fits:
+            self._fits = min(self._fits * 2, self._batch_limit)
 
     def fail(self, batch: Sequence[Operation], error: LedgerError, *, doubtful: bool) -> None:
         """The transaction failed. If it may be written all the same, its holds are given back later."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ from tests.e2e.heard import Heard
 KEY = "fb-sk-test-of-the-search-team"
 ADMIN = "admin-token-of-the-tests"
 SIMULATED = "sk-simulated"
+# What all of this is to hold with as well: httpx.
+UPSTREAM_CLIENT = os.environ.get("FAREBOX_TEST_UPSTREAM_CLIENT", "http1")
 Config = dict[str, Any]
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -67,6 +70,7 @@ def config(upstream: str, folder: Path, *, sim: Config | None = None, **changes:
     document["upstreams"]["sim"] |= sim or {}
     for made in document["upstreams"].values():
         made["base_url"] = made["base_url"].replace("{simulator}", upstream)
+        made.setdefault("client", UPSTREAM_CLIENT)
     for team in {key["team"] for key in document["keys"]} - {t["name"] for t in document["teams"]}:
         document["teams"].append({"name": team})
     return document

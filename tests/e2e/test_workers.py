@@ -103,7 +103,7 @@ async def test_budgets_are_exact_and_metrics_whole_over_both(tmp_path: Path) -> 
     """With both at work at once: never over the limit, what fits is admitted, and every scrape has all."""
     budget = {"limit_usd": "0.001", "window": "day"}
     team = {"name": "search", "budgets": [budget]}
-    ledger = {"hold_wait_s": 3}
+    ledger = {"hold_wait_s": 20}
     async with two_workers(tmp_path, teams=[team], ledger=ledger) as workers:
         prompt = "Hello [[sim: first_byte_ms=50, output_tokens=20]]"
         calls = [asyncio.create_task(workers.chat(prompt, max_tokens=20)) for _ in range(100)]

@@ -170,6 +170,37 @@ async def test_who_stands_behind_others_is_not_late(pass_time: PassTime) -> None
     assert [hold.amount_nano for hold in await asyncio.gather(*waiting)] == [0, 1, 2, 3, 4]
 
 
+async def test_as_many_go_together_as_the_database_is_quick_for(pass_time: PassTime) -> None:
+    """A thousand in one transaction would be late on a busy machine, each of them, and told so."""
+    writer = Writer(timeout_s=8, limit=10_000)
+    calls = [ask(writer, Release(str(n))) for n in range(1280)]
+    sizes = []
+    for seconds in (0, 0, 2, 3, 7, 0, 0, 0):
+        sizes.append(len(await writer.next()))
+        for _ in range(seconds):
+            await pass_time(1)
+        writer.answer()
+    await asyncio.gather(*calls)
+
+    assert sizes == [64, 128, 256, 256, 128, 64, 128, 256]
+
+
+async def test_there_are_never_fewer_than_a_few_nor_more_than_wanted(pass_time: PassTime) -> None:
+    """However slow or quick it is."""
+    writer = Writer(timeout_s=8, limit=10_000, batch_limit=100)
+    calls = [ask(writer, Release(str(n))) for n in range(600)]
+    sizes = []
+    for seconds in (4, 4, 4, 4, 0, 0, 0, 0, 0):
+        sizes.append(len(await writer.next()))
+        for _ in range(seconds):
+            await pass_time(1)
+        writer.answer()
+    for call in calls:
+        call.cancel()
+
+    assert sizes == [64, 32, 16, 16, 16, 32, 64, 100, 100]
+
+
 async def test_who_stands_behind_others_does_not_wait_for_ever(pass_time: PassTime) -> None:
     """The database is not away: what is refused is this call, and nothing else is concluded."""
     writer = Writer(timeout_s=10, patience_s=30, batch_limit=1)

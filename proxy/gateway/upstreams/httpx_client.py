@@ -43,10 +43,11 @@ class HttpxClient(UpstreamClient):
     """One upstream's connections, kept by httpx.
 
     ``proxy`` is an outbound proxy's URL, with its credentials in it. ``transport`` replaces the
-    network (tests). A connection that died while idle is noticed before it is used; one that dies
-    at the moment of use is UpstreamUnreachable, which the router may retry. An answer that comes
-    early is delivered once the body was sent, or the upstream has closed. Bytes that come together
-    with the end of an answer and do not belong to it are not noticed (h11 keeps them).
+    network (tests). A connection that died while idle is noticed before it is used. A fresh one can't
+    be asked for: where several died at once, the second attempt may find another; and one that broke
+    within an answer's head counts as one that died. An answer that comes early is delivered once the
+    body was sent, or the upstream has closed. Bytes that come together with the end of an answer and
+    do not belong to it are not noticed (h11 keeps them).
     """
 
     def __init__(
@@ -103,7 +104,13 @@ class HttpxClient(UpstreamClient):
                 raise
             raise attempt.too_late() from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise _failure(error, sent=attempt.sent) from error
+            failure = _failure(error, sent=attempt.sent)
+            failure.stale = (
+                attempt.reused
+                and isinstance(failure, UpstreamUnreachable)
+                and isinstance(request.body, bytes)
+            )
+            raise failure from error
         response = HttpxResponse(answer, self._timeouts, total, self._closing)
         try:
             response.headers = self._read_head(answer)
@@ -228,16 +235,19 @@ class HttpxResponse(UpstreamResponse):
 class _Attempt:
     """One request on its way: whether it left, and until when its answer must have come."""
 
-    __slots__ = ("_timeouts", "_total", "sent", "timeout")
+    __slots__ = ("_timeouts", "_total", "reused", "sent", "timeout")
 
     def __init__(self, timeouts: Timeouts, total: float) -> None:
         self._timeouts = timeouts
         self._total = total
         self.sent = False
+        self.reused = True  # its connection, unless one is made for it
         self.timeout = asyncio.timeout_at(total)
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """The time to the first byte runs from the moment the connection is there."""
+        if event.startswith("connection.connect_"):
+            self.reused = False
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.sent = True
             first_byte = asyncio.get_running_loop().time() + self._timeouts.first_byte
