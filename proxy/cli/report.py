@@ -14,7 +14,7 @@ from proxy.cli.spans import moment
 from proxy.core.errors import FareboxError
 
 if TYPE_CHECKING:
-    from proxy.store.reports import SpendPage, SpendQuery
+    from proxy.store.reports import Reports, SpendPage, SpendQuery
     from proxy.store.rows import CallDetail
 
 app = typer.Typer(help="What was called and what it cost: alone, the same as `report spend`.")
@@ -75,7 +75,7 @@ def spend(
     """Show what was spent in groups, the dearest first; by day or hour in the order of time."""
     use_config(config)
     query = _query(by, window, since, until, team)
-    rows = run_async(_spend(query, limit))
+    [rows] = run_async(_spends((query, limit)))
     groups = [Column(group.value) for group in query.group_by]
     show(rows, [*groups, *_COUNTS], output, "Spend")
 
@@ -95,8 +95,8 @@ def top(
     """Show the dearest groups, and their share of everything."""
     use_config(config)
     query = _query(by, window, since, until, team)
-    total = run_async(_spend(_query("", window, since, until, team), 1))
-    rows = run_async(_spend(query, limit))
+    everything = _query("", window, since, until, team)
+    total, rows = run_async(_spends((everything, 1), (query, limit)))
     all_cost = Decimal(total[0]["cost_usd"]) if total else Decimal(0)
     for row in rows:
         share = Decimal(row["cost_usd"]) / all_cost if all_cost else Decimal(0)
@@ -127,19 +127,24 @@ def _query(
         raise typer.BadParameter(message, param_hint=hint) from None
 
 
-async def _spend(query: "SpendQuery", limit: int) -> list[dict[str, Any]]:
+async def _spends(*asked: "tuple[SpendQuery, int]") -> list[list[dict[str, Any]]]:
     from proxy.store.reports import Reports  # noqa: PLC0415 - slow; ``--help`` does without
 
     settings, _ = load()
-    rows: list[dict[str, Any]] = []
     async with opened_to_read(settings) as database:
-        reports, cursor = Reports(database), None
-        while len(rows) < limit:
-            page: SpendPage = await reports.spend(query, min(limit - len(rows), _PAGE), cursor)
-            rows += [_spend_row(asdict(row)) for row in page.items]
-            cursor = page.next_cursor
-            if cursor is None:
-                break
+        reports = Reports(database)
+        return [await _spend(reports, query, limit) for query, limit in asked]
+
+
+async def _spend(reports: "Reports", query: "SpendQuery", limit: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    while len(rows) < limit:
+        page: SpendPage = await reports.spend(query, min(limit - len(rows), _PAGE), cursor)
+        rows += [_spend_row(asdict(row)) for row in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
     return rows
 
 

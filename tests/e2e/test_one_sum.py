@@ -14,8 +14,10 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from proxy.store.engine import Database
+from proxy.store.schema import adjustments
 from tests.ledger.past import prices, reprice
 from tests.packaging import boards
 from tests.packaging.seeded import STATEMENTS, nano
@@ -27,15 +29,24 @@ DAY_S = 86_400
 WINDOW_DAYS = 10
 
 
-@pytest.fixture(name="ledger")
-async def _ledger(postgres_server: str) -> AsyncIterator[str]:
-    """Three weeks of a made-up company's calls on PostgreSQL, corrected since."""
-    async with new_database(postgres_server) as url:
-        await asyncio.to_thread(fill, url, 1200, 21)
-        database = Database(url)
-        await reprice(database, prices(any=("3", "4")))
-        await database.close()
-        yield url
+@pytest.fixture(name="ledger", params=["sqlite", "postgresql"])
+async def _ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """Three weeks of a made-up company's calls, corrected since."""
+    if request.param == "sqlite":
+        yield await _filled(f"sqlite:///{tmp_path}/farebox.db")
+        return
+    async with new_database(request.getfixturevalue("postgres_server")) as url:
+        yield await _filled(url)
+
+
+async def _filled(url: str) -> str:
+    await asyncio.to_thread(fill, url, 1200, 21)
+    database = Database(url)
+    await reprice(database, prices(any=("3", "4")))
+    rows = await database.fetch(select(func.sum(adjustments.c.amount_nano).label("nano")))
+    await database.close()
+    assert rows[0]["nano"], "the corrections would not show"
+    return url
 
 
 async def test_the_sum_is_the_same_wherever_it_is_shown(ledger: str, tmp_path: Path) -> None:
@@ -78,8 +89,9 @@ async def test_the_sum_is_the_same_wherever_it_is_shown(ledger: str, tmp_path: P
             await _farebox(config, "export", "--format", "focus", "--from", first, "--to", last),
             "BilledCost",
         ),
-        "Grafana": await _panel(ledger, from_s, until_s - 1),
     }  # fmt: skip
+    if ledger.startswith("postgresql"):  # Grafana's money panels read no file of SQLite
+        sums["Grafana"] = await _panel(ledger, from_s, until_s - 1)
 
     assert sums["report"] > 0
     assert set(sums.values()) == {sums["report"]}, sums
