@@ -10,6 +10,7 @@ from proxy.cli.session import (
     ConfigOption,
     load,
     opened_ledger,
+    opened_to_read,
     run_async,
     teams_known,
     use_config,
@@ -42,9 +43,12 @@ def list_budgets(*, output: FormatOption = Format.TABLE, config: ConfigOption = 
 
 
 async def _list() -> "list[BudgetView]":
+    from proxy.ledger.reading import budgets_now  # noqa: PLC0415 - slow; ``--help`` does without
+    from proxy.store.clock import now_us  # noqa: PLC0415 - see above
+
     settings, _ = load()
-    async with opened_ledger(settings) as (ledger, _database):
-        return await ledger.budgets()
+    async with opened_to_read(settings) as database:
+        return await database.run(lambda c: budgets_now(c, now_us()), writes=False)
 
 
 @app.command("set")

@@ -26,7 +26,7 @@ from proxy.ledger.base import (
 )
 from proxy.ledger.cover import Cover
 from proxy.ledger.gathering import BATCH_LIMIT, Gathering
-from proxy.ledger.views import budget_views, current_starts
+from proxy.ledger.reading import budgets_now
 from proxy.ledger.washing import wash
 from proxy.store.engine import Database
 
@@ -218,13 +218,11 @@ class DatabaseLedger(Asking):
     async def budgets(self) -> list[BudgetView]:
         """All budgets with their windows of now."""
         now_us = self.options.clock_us()
-
-        def work(connection: Connection) -> list[BudgetView]:
-            stored = budget_rows.load_covers(connection).budgets.values()
-            totals = money_rows.window_totals(connection, current_starts(stored, now_us))
-            return budget_views(stored, totals, now_us)
-
-        return await self.database.run(work, writes=False, within_s=_READS_WITHIN_S)
+        return await self.database.run(
+            lambda connection: budgets_now(connection, now_us),
+            writes=False,
+            within_s=_READS_WITHIN_S,
+        )
 
     async def verify(self) -> list[str]:
         """Where the totals differ from the rows they are made of: empty where all is well."""

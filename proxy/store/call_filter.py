@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, literal_column, or_
 
+from proxy.core.call import Outcome
 from proxy.store.schema import calls
 
 
@@ -34,6 +35,8 @@ class CallFilter:
             for name in _COLUMNS
             if (value := getattr(self, name)) is not None
         ]
+        if self.outcome not in {None, Outcome.COMPLETED}:
+            found.append(_RARE)
         if self.model is not None:
             found.append(
                 or_(calls.c.model_served == self.model, calls.c.model_requested == self.model)
@@ -47,6 +50,8 @@ class CallFilter:
         return found
 
 
+# In the words of the index of those: with a parameter, SQLite can't know that it has them all.
+_RARE = calls.c.outcome != literal_column(f"'{Outcome.COMPLETED}'")
 _COLUMNS = (
     "team",
     "organisation",

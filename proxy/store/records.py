@@ -39,7 +39,7 @@ class Records:
 
     async def calls(self, wanted: CallFilter, limit: int, cursor: str | None = None) -> CallPage:
         """A page of calls, the newest first."""
-        rows = await self._database.fetch(_newest_calls(wanted, limit + 1, cursor))
+        rows = await self._database.fetch(newest_calls(wanted, limit + 1, cursor))
         items = [call_row(row) for row in rows[:limit]]
         return CallPage(items, _cursor(rows[limit - 1]) if len(rows) > limit else None)
 
@@ -81,7 +81,7 @@ class Records:
 _CALLS: Select[tuple[object, ...]] = select(calls, adjusted().label("adjusted_nano"))
 
 
-def _newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[tuple[object, ...]]:
+def newest_calls(wanted: CallFilter, limit: int, before: str | None) -> Select[tuple[object, ...]]:
     """The newest calls, or the newest before a cursor. Raises BadCursor.
 
     By time first: that is the order of the indexes on time and on team and time, so that nothing is

@@ -207,6 +207,7 @@ calls = Table(
     Column("list_nano", BigInteger),
     Index(None, "team", "started_at_us"),
     Index(None, "started_at_us"),
+    Index(None, "outcome", "started_at_us"),  # WHERE outcome <> 'completed', by its migration
 )
 
 attempts = Table(

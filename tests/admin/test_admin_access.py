@@ -11,6 +11,7 @@ ROUTES = [
     ("GET", "/spend"),
     ("GET", "/budgets"),
     ("PUT", "/budgets"),
+    ("DELETE", "/budgets/team:a:day"),
     ("GET", "/keys"),
     ("POST", "/keys"),
     ("POST", "/keys/app/rotate"),
@@ -53,7 +54,8 @@ async def test_every_route_under_admin_is_in_the_list_above(admin: Admin) -> Non
         for method in methods
     }
 
-    named = {(m, p.replace("fb-1", "{call_id}").replace("app", "{name_or_id}")) for m, p in ROUTES}
+    names = {"fb-1": "{call_id}", "app": "{name_or_id}", "team:a:day": "{budget_id}"}
+    named = {(m, "/".join(names.get(part, part) for part in p.split("/"))) for m, p in ROUTES}
     assert closed == named
 
 
