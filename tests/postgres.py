@@ -4,6 +4,7 @@
 binaries of a wheel are started here; as root, under another user, since PostgreSQL refuses root.
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -80,7 +81,8 @@ class PostgresServer:
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         for pid in (self.process.pid, *map(int, children.split())):
-            os.kill(pid, what)
+            with contextlib.suppress(ProcessLookupError):  # one of them may just have ended
+                os.kill(pid, what)
 
 
 def _free_port() -> int:
