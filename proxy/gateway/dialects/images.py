@@ -27,7 +27,7 @@ from proxy.gateway.dialects.event_scan import EventScanner
 from proxy.gateway.dialects.form import Form, FormEdits
 from proxy.gateway.dialects.framing import EventStream
 from proxy.gateway.dialects.image_tokens import PARTIAL, image_flags, image_usage, tokens_of
-from proxy.gateway.dialects.json_patch import JsonPatch
+from proxy.gateway.dialects.json_patch import with_model
 from proxy.gateway.dialects.notes import note_error, note_flag, note_names
 from proxy.gateway.dialects.route import Route, openai_routes
 from proxy.gateway.dialects.stated import stated_nano
@@ -67,9 +67,7 @@ class Images:
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Name the upstream's model."""
-        edits = JsonPatch(body)
-        edits.set_model(patch.model)
-        return edits.applied()
+        return with_model(body, patch.model)
 
     def patch_form(self, form: Form, patch: Patch) -> FormEdits:
         """The same in a form."""

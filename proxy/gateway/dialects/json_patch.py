@@ -56,3 +56,12 @@ class JsonPatch:
         if self._added:
             edits = [*edits, splice.insertion(self._body, b",".join(self._added))]
         return splice.apply(self._body, edits)
+
+
+def with_model(body: bytes, model: str | None) -> bytes:
+    """The body naming another model, and nothing else changed; the same object where that is None."""
+    if model is None:
+        return body
+    edits = JsonPatch(body)
+    edits.set_model(model)
+    return edits.applied()

@@ -20,7 +20,7 @@ from proxy.gateway.dialects.base import (
 from proxy.gateway.dialects.body_check import decisive, read_object
 from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import openai_error
-from proxy.gateway.dialects.json_patch import JsonPatch
+from proxy.gateway.dialects.json_patch import with_model
 from proxy.gateway.dialects.notes import note_error, note_flag, note_names
 from proxy.gateway.dialects.route import openai_routes
 from proxy.gateway.dialects.usage import WRONG_TYPE
@@ -55,11 +55,7 @@ class Ocr:
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Name the upstream's model."""
-        if patch.model is None:
-            return body
-        edits = JsonPatch(body)
-        edits.set_model(patch.model)
-        return edits.applied()
+        return with_model(body, patch.model)
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """Never, in practice."""

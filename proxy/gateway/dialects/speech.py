@@ -18,7 +18,7 @@ from proxy.gateway.dialects.errors import openai_error
 from proxy.gateway.dialects.event_scan import EventScanner
 from proxy.gateway.dialects.framing import EventStream
 from proxy.gateway.dialects.image_tokens import image_usage
-from proxy.gateway.dialects.json_patch import JsonPatch
+from proxy.gateway.dialects.json_patch import with_model
 from proxy.gateway.dialects.notes import note_error, note_flag
 from proxy.gateway.dialects.route import openai_routes
 from proxy.gateway.dialects.transcription import AUDIO_ESTIMATED
@@ -63,9 +63,7 @@ class Speech:
 
     def patch(self, body: bytes, patch: Patch) -> bytes:
         """Name the upstream's model."""
-        edits = JsonPatch(body)
-        edits.set_model(patch.model)
-        return edits.applied()
+        return with_model(body, patch.model)
 
     def streamed(self, facts: RequestFacts, content_type: str) -> bool:
         """All sound goes through as it comes; only errors are documents."""
