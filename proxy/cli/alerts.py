@@ -30,7 +30,10 @@ def try_channels(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Send a test alert to each channel; exit 1 where one does not take it."""
+    """Send a test alert to each channel.
+
+    The exit code is 1 where one does not take it.
+    """
     use_config(config)
     settings, _ = load()
     channels = [c for c in settings.alerts.channels if channel in (None, c.name)]

@@ -71,7 +71,10 @@ def set_budget(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Make a budget or change its limit; the next call goes by it, in every process."""
+    """Make a budget, or change its limit.
+
+    The next call goes by it, in every process.
+    """
     use_config(config)
     given: dict[str, Any] = {
         "scope": scope,
@@ -122,7 +125,10 @@ def remove(
     *,
     config: ConfigOption = None,
 ) -> None:
-    """Remove a budget that the configuration has not; the next call goes by it, in every process."""
+    """Remove a budget that is not in the configuration.
+
+    The next call goes by it, in every process.
+    """
     use_config(config)
     run_async(_remove(budget_id))
     write(f"removed {budget_id}\n")

@@ -29,7 +29,7 @@ async def findings(settings: Settings, path: Path | None) -> list[Finding]:
         Finding(
             "configuration",
             "ok",
-            f"{source} ({len(settings.teams)} teams, {len(settings.upstreams)} upstreams)",
+            f"{source} (teams: {len(settings.teams)}, upstreams: {len(settings.upstreams)})",
         ),
         *_admin(settings),
         await _database(settings),

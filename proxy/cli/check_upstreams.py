@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -67,10 +68,7 @@ class _Check:
         try:
             async with httpx.AsyncClient(verify=_tls(self._upstream), timeout=TIMEOUT_S) as client:
                 return await self._ask(client)
-        except (
-            httpx.HTTPError,
-            OSError,
-        ) as error:  # a file of certificates that can't be read, too
+        except (httpx.HTTPError, OSError) as error:  # certificates that can't be read, too
             said = str(error) or type(error).__name__
             return self._problem(f"{self._host} can't be reached: {said}")
 
@@ -154,7 +152,7 @@ class _Check:
             said = f"its list of models is not one of the dialect {dialect!r}"
             return self._problem(f"{said}: is that what it speaks?")
         missing = [model for model in self._named if model not in models]
-        lists = f"lists {len(models)} models"
+        lists = "lists 1 model" if len(models) == 1 else f"lists {len(models)} models"
         if missing:
             return self._note(f"{self._took}; {lists}, but not {', '.join(missing)}")
         return self._ok(lists)
@@ -199,7 +197,13 @@ def _models(answer: httpx.Response) -> set[str] | None:
 
 
 def _tls(upstream: UpstreamSettings) -> ssl.SSLContext | bool:
-    return ssl.create_default_context(cafile=upstream.ca_file) if upstream.verify_tls else False
+    return _trusting(upstream.ca_file) if upstream.verify_tls else False
+
+
+@cache
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    # One for all: reading the certificates takes so long that dozens of upstreams would time out.
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def _credential(upstream: UpstreamSettings) -> dict[str, str]:

@@ -39,7 +39,10 @@ async def _upgrade() -> None:
 
 @app.command()
 def current(*, config: ConfigOption = None) -> None:
-    """Show which migration the tables stand at; exit code 1 where this version needs another."""
+    """Show which migration the tables stand at.
+
+    The exit code is 1 where this version needs another.
+    """
     use_config(config)
     raise typer.Exit(run_async(_current()))
 

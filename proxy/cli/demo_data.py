@@ -34,7 +34,10 @@ def demo_data(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Fill a ledger with the calls of a made-up company, to see Farebox with something in it."""
+    """Fill a ledger with the calls of a made-up company.
+
+    To see Farebox with something in it.
+    """
     from proxy.ledger.demo import DemoPlan  # noqa: PLC0415 - slow; ``--help`` does without
 
     use_config(config)
@@ -71,7 +74,9 @@ def _tell(made: "Seeded", config: Path | None) -> None:
 
 def _write_config(path: Path, settings: "Settings") -> None:
     if path.exists():
-        raise typer.BadParameter(f"{path} is there already", param_hint="--write-config")
+        raise typer.BadParameter(
+            f"{path} is there already; name another file", param_hint="--write-config"
+        )
     path.write_text(_CONFIG.format(database=settings.database, teams=_teams()), encoding="utf-8")
 
 

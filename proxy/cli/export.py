@@ -45,9 +45,9 @@ def export(
     tag: Annotated[str | None, typer.Option(help="With this tag: name=value, or a name.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write every call, the oldest first: CSV with a heading, a JSON object a line, or Parquet.
+    """Write every call, the oldest first.
 
-    ``focus``: what was charged, by day and meter, as CSV in the columns of FOCUS 1.2.
+    As CSV with a heading, a JSON object a line, or Parquet. ``focus``: what was charged, by day and meter, as CSV in the columns of FOCUS 1.2.
     """
     from proxy.store.call_filter import CallFilter  # noqa: PLC0415 - slow; ``--help`` does without
 

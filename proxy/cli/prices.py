@@ -57,7 +57,10 @@ def show_prices(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Show what a model costs: the configuration's prices first, then the price data."""
+    """Show what a model costs.
+
+    By the configuration's prices first, then the price data.
+    """
     use_config(config)
     settings, _ = load()
     at_us = time.time_ns() // 1000 if at is None else round(at.timestamp() * 1_000_000)
@@ -175,7 +178,10 @@ def _usd(nano: str, nano_per_usd: int) -> str:
 
 @app.command("import")
 def import_prices() -> None:
-    """Make the price data anew from genai-prices, a development dependency, and say what changed."""
+    """Make the price data anew, and say what changed.
+
+    From genai-prices, a development dependency.
+    """
     from proxy.store.price_import import import_prices as import_them  # noqa: PLC0415 - see above
 
     sys.stdout.write(f"{import_them()}\n")

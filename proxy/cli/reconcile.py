@@ -78,7 +78,10 @@ def reconcile(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Compare the ledger with a provider's usage export, by day and model; 1 where they differ."""
+    """Compare the ledger with a provider's usage export.
+
+    By day and model; the exit code is 1 where they differ.
+    """
     use_config(config)
     _whole_days(since, until)
     near = _tolerance(tolerance, tolerance_usd)
@@ -92,7 +95,9 @@ def reconcile(
 def _whole_days(since: datetime | None, until: datetime | None) -> None:
     for option, at in (("--from", since), ("--to", until)):
         if at is not None and at.timestamp() % 86_400:
-            raise typer.BadParameter("providers count whole days of UTC", param_hint=option)
+            raise typer.BadParameter(
+                "providers count whole days of UTC; write one like 2026-01-31", param_hint=option
+            )
     if since and until and until <= since:
         raise typer.BadParameter("is not later than --from", param_hint="--to")
 

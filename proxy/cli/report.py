@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxy.store.reports import Reports, SpendPage, SpendQuery
     from proxy.store.rows import CallDetail
 
-app = typer.Typer(help="What was called and what it cost: alone, the same as `report spend`.")
+app = typer.Typer(help="What was called and what it cost. Alone, the same as `report spend`.")
 By = Annotated[
     str,
     typer.Option("--by", help="What to group by, joined by commas: team, model, user, day, tag …"),
@@ -72,7 +72,10 @@ def spend(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Show what was spent in groups, the dearest first; by day or hour in the order of time."""
+    """Show what was spent in groups, the dearest first.
+
+    By day or hour, in the order of time.
+    """
     use_config(config)
     query = _query(by, window, since, until, team)
     [rows] = run_async(_spends((query, limit)))
@@ -160,7 +163,7 @@ def call(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Show one call, its attempts, and the lines that its charge is made of."""
+    """Show one call, its attempts, and the lines of its charge."""
     use_config(config)
     found = run_async(_call(call_id))
     if found is None:

@@ -40,7 +40,10 @@ def reprice(
     output: FormatOption = Format.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Rate calls anew by the configured prices and the price data, as of when each call began."""
+    """Rate calls anew, by the prices of when each began.
+
+    They are the configuration's, and those of the price data.
+    """
     from proxy.store.call_filter import CallFilter  # noqa: PLC0415 - slow; ``--help`` does without
 
     use_config(config)

@@ -35,16 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(db.app, name="db")
-app.add_typer(keys.app, name="keys")
-app.add_typer(budgets.app, name="budgets")
-app.add_typer(report.app, name="report")
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(prices.app, name="prices")
-app.command("export")(export.export)
-app.command("demo-data")(demo_data.demo_data)
-app.command("reprice")(reprice.reprice)
-app.command("reconcile")(reconcile.reconcile)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -112,7 +102,10 @@ def serve(
 
 @app.command()
 def check(*, config: ConfigOption = None, output: FormatOption = Format.TABLE) -> None:
-    """Check the configuration, the database, the prices, the vocabularies and each upstream."""
+    """Check the configuration, and what it leads to.
+
+    The database, the prices, the vocabularies and each upstream; the exit code is 1 for a problem.
+    """
     use_config(config)
     settings, path = load()
 
@@ -122,3 +115,16 @@ def check(*, config: ConfigOption = None, output: FormatOption = Format.TABLE) -
     found = run_async(findings(settings, path))
     show(found, output)
     raise typer.Exit(PROBLEM if any(finding.is_problem for finding in found) else OK)
+
+
+# In the order in which `farebox --help` shows them: after what serves and checks.
+app.command("export")(export.export)
+app.command("reprice")(reprice.reprice)
+app.command("reconcile")(reconcile.reconcile)
+app.command("demo-data")(demo_data.demo_data)
+app.add_typer(keys.app, name="keys")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(report.app, name="report")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(prices.app, name="prices")
+app.add_typer(db.app, name="db")

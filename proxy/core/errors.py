@@ -19,7 +19,8 @@ FareboxError
 │   ├── NotFound                  404  not_found
 │   ├── LedgerUnavailable         503  ledger_unavailable
 │   ├── ShuttingDown              503  shutting_down
-│   └── UpstreamFailed            no answer came from any upstream
+│   ├── InternalError             500  internal_error
+│   └── UpstreamFailed            502  upstream_failed
 │       ├── UpstreamUnreachable   502  upstream_unreachable
 │       └── UpstreamTimeout       504  upstream_timeout
 └── LedgerError               the ledger could not do what was asked (the database's word inside)

@@ -240,11 +240,11 @@ def _base_url(value: str) -> str:
         raise ValueError("is no http or https URL; write one like https://api.openai.com/v1")
     if parts.query or "?" in value:
         raise ValueError(
-            "has a query ('?…'); leave it away: the client's own is passed on, "
+            "has a query ('?…'); leave it out: the client's own is passed on, "
             "and a credential belongs in api_key or headers"
         )
     if "#" in value:
-        raise ValueError("has a fragment ('#…'); leave it away")
+        raise ValueError("has a fragment ('#…'); leave it out")
     if parts.username is not None:
         raise ValueError("has a user name in it; put the credential into api_key or headers")
     if not re.fullmatch(r"[\x21-\x7e]+", value) or port == 0:

@@ -56,10 +56,16 @@ def _written(found: Any) -> bytes:
     return found.encode() if isinstance(found, str) else json.dumps(found).encode()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Takes as many connections at once as there are upstreams."""
+
+    request_queue_size = 256
+
+
 @pytest.fixture(scope="module")
 def there() -> Iterator[str]:
     """The provider's address."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider) as server:
+    with Server(("127.0.0.1", 0), Provider) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -92,7 +98,7 @@ def test_every_provider_that_has_a_name_is_asked(cli: Cli, there: str) -> None:
     for name, preset in PRESETS.items():
         (good, said), (bad, why) = found[f"{name}-good"], found[f"{name}-bad"]
         if preset.lists:
-            assert (name, good, said.rpartition("; ")[2]) == (name, "ok", "lists 1 models")
+            assert (name, good, said.rpartition("; ")[2]) == (name, "ok", "lists 1 model")
             assert (name, bad, why) == (name, "problem", "refuses the api_key (status 401)")
         else:
             assert (name, good, bad) == (name, "ok", "ok")
@@ -100,13 +106,13 @@ def test_every_provider_that_has_a_name_is_asked(cli: Cli, there: str) -> None:
 
 
 CASES: Final = {
-    "anthropic": ("anthropic", "", "ok", "lists 1 models"),
-    "anthropic-v1": ("anthropic", "/v1", "ok", "lists 1 models"),
-    "gemini": ("gemini", "/google", "ok", "lists 1 models"),
-    "gemini-v1beta": ("gemini", "/google/v1beta", "ok", "lists 1 models"),
-    "cohere": ("cohere", "/cohere", "ok", "lists 1 models"),
-    "ollama": ("ollama", "/ollama", "ok", "lists 1 models"),
-    "bare-list": ("openai", "/together", "ok", "lists 1 models"),
+    "anthropic": ("anthropic", "", "ok", "lists 1 model"),
+    "anthropic-v1": ("anthropic", "/v1", "ok", "lists 1 model"),
+    "gemini": ("gemini", "/google", "ok", "lists 1 model"),
+    "gemini-v1beta": ("gemini", "/google/v1beta", "ok", "lists 1 model"),
+    "cohere": ("cohere", "/cohere", "ok", "lists 1 model"),
+    "ollama": ("ollama", "/ollama", "ok", "lists 1 model"),
+    "bare-list": ("openai", "/together", "ok", "lists 1 model"),
     # a wrong address
     "no-v1": ("openai", "", "problem", "at /v1/models: perhaps base_url ends with {there}/v1"),
     "path-of-a-call": ("openai", "/v1/chat/completions", "problem", "perhaps base_url ends with"),

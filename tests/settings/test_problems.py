@@ -242,9 +242,9 @@ BASE_URLS = {
     "https://": f"'https://' is no http or https URL; {URL}",
     "https://host:99999": f"'https://host:99999' is no valid URL; {URL}",
     "https://host/a b": f"'https://host/a b' is no valid URL; {URL}",
-    "https://host/v1?key=abc": "'https://host/v1?…' has a query ('?…'); leave it away: the client's "
+    "https://host/v1?key=abc": "'https://host/v1?…' has a query ('?…'); leave it out: the client's "
     "own is passed on, and a credential belongs in api_key or headers",
-    "https://host/v1#x": "'https://host/v1#x' has a fragment ('#…'); leave it away",
+    "https://host/v1#x": "'https://host/v1#x' has a fragment ('#…'); leave it out",
     "https://me:hunter2@host/v1": "'https://…@host/v1' has a user name in it; "
     "put the credential into api_key or headers",
 }
