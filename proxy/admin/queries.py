@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from proxy.core.budgets import Window, window_bounds
 from proxy.core.call import Outcome
 from proxy.store.call_filter import CallFilter
+from proxy.store.clock import epoch_us
 
 MOST = 1000
 
@@ -58,12 +59,12 @@ class CallsQuery(Between):
     def filter(self) -> CallFilter:
         """The same for the store."""
         given = self.model_dump(exclude={"limit", "cursor", "since", "until"})
-        return CallFilter(**given, from_us=epoch_us(self.since), to_us=epoch_us(self.until))
+        return CallFilter(**given, from_us=maybe_us(self.since), to_us=maybe_us(self.until))
 
 
-def epoch_us(moment: datetime | None) -> int | None:
+def maybe_us(moment: datetime | None) -> int | None:
     """The moment in microseconds since the epoch; None stays None."""
-    return None if moment is None else round(moment.timestamp() * 1_000_000)
+    return None if moment is None else epoch_us(moment)
 
 
 class SpendRequest(Between):
@@ -84,7 +85,7 @@ class SpendRequest(Between):
     def bounds(self, now_us: int) -> tuple[int | None, int | None]:
         """From when and until when, in epoch seconds; without any, the current month."""
         if self.since is not None or self.until is not None:
-            since, until = epoch_us(self.since), epoch_us(self.until)
+            since, until = maybe_us(self.since), maybe_us(self.until)
             return (
                 None if since is None else since // 1_000_000,
                 None if until is None else -(-until // 1_000_000),

@@ -13,13 +13,13 @@ from pydantic import (
     field_validator,
 )
 
-from proxy.admin.queries import epoch_us
+from proxy.admin.queries import maybe_us
 from proxy.core.budgets import Budget, OnExceed, Scope, Window, window_bounds
 from proxy.core.money import usd
 from proxy.core.present import iso, iso_second
 from proxy.ledger.base import BudgetView, WindowView
 from proxy.settings import Reserve
-from proxy.store.clock import now_us
+from proxy.store.clock import epoch_us, now_us
 from proxy.store.key_rows import KeyRequest, NewKey, StoredKey
 
 _KEY_NAME = re.compile(r"[^\s/,-][^\s/,]{0,99}")
@@ -138,14 +138,14 @@ class KeyBody(BaseModel):
     @field_validator("expires_at")
     @classmethod
     def _is_to_come(cls, moment: datetime | None) -> datetime | None:
-        if moment is not None and moment.timestamp() * 1_000_000 <= now_us():
+        if moment is not None and epoch_us(moment) <= now_us():
             raise ValueError("is in the past: the key would never work")
         return moment
 
     @property
     def expires_at_us(self) -> int | None:
         """The expiry as the store has it."""
-        return epoch_us(self.expires_at)
+        return maybe_us(self.expires_at)
 
     def request(self) -> KeyRequest:
         """The same for the store."""

@@ -58,7 +58,7 @@ async def _database(settings: Settings) -> Finding:
     what = f"database {settings.database_shown}"
     database = Database(settings.database)
     try:
-        if database.is_sqlite and not database.path.exists():
+        if database.is_absent:
             return Finding(what, "note", "does not exist yet; serve makes it")
         at = await migrate.current(database)
         if at != migrate.HEAD:

@@ -12,7 +12,6 @@ from proxy.cli.spans import span_s
 
 if TYPE_CHECKING:
     from proxy.ledger.prune import Cut, Pruned
-    from proxy.store.engine import Database
 
 app = typer.Typer(help="The database's tables.", no_args_is_help=True)
 
@@ -54,18 +53,13 @@ async def _current() -> int:
     settings, _ = load()
     database = Database(settings.database)
     try:
-        found = None if _missing(database) else await migrate.current(database)
+        found = None if database.is_absent else await migrate.current(database)
     finally:
         await database.close()
     is_current = found == migrate.HEAD
     note = "" if is_current else f" (this version needs {migrate.HEAD}: farebox db upgrade)"
     write(f"{found or 'no tables yet'}{note}\n")
     return 0 if is_current else 1
-
-
-def _missing(database: "Database") -> bool:
-    # Opening an SQLite file makes it; asking where it stands must not.
-    return database.is_sqlite and not database.path.exists()
 
 
 @app.command()

@@ -15,6 +15,7 @@ from proxy.cli.progress import Advance, progress
 from proxy.cli.report import From, Team, To
 from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
 from proxy.core.errors import FareboxError
+from proxy.store.clock import epoch_us
 
 if TYPE_CHECKING:
     from proxy.core.present import CallRow
@@ -59,7 +60,7 @@ def export(
 
 
 def _us(at: datetime | None) -> int | None:
-    return None if at is None else round(at.timestamp() * 1_000_000)
+    return None if at is None else epoch_us(at)
 
 
 async def _export(wanted: "CallFilter", path: Path | None, file_format: ExportFormat) -> None:

@@ -1,7 +1,6 @@
 """``farebox prices``: what models cost, and where that is known from."""
 
 import sys
-import time
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from proxy.cli.output import Column, Format, FormatOption, show
 from proxy.cli.session import ConfigOption, load, use_config
 from proxy.cli.spans import moment
 from proxy.core.errors import FareboxError
+from proxy.store.clock import epoch_us, now_us
 
 if TYPE_CHECKING:
     from proxy.core.pricing import PriceQuery, PriceTier, Rates
@@ -63,7 +63,7 @@ def show_prices(
     """
     use_config(config)
     settings, _ = load()
-    at_us = time.time_ns() // 1000 if at is None else round(at.timestamp() * 1_000_000)
+    at_us = now_us() if at is None else epoch_us(at)
     rows = _prices(settings, model, provider, upstream, at_us)
     show(rows, _COLUMNS, output, "Prices in US dollars")
 

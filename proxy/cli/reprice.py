@@ -10,6 +10,7 @@ from proxy.cli.output import Column, Format, FormatOption, show
 from proxy.cli.progress import progress
 from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
 from proxy.cli.spans import moment
+from proxy.store.clock import epoch_us
 
 if TYPE_CHECKING:
     from proxy.store.call_filter import CallFilter
@@ -50,7 +51,7 @@ def reprice(
     if until <= since:
         raise typer.BadParameter("is not later than --from", param_hint="--to")
     wanted = CallFilter(
-        model=model, team=team, upstream=upstream, from_us=_us(since), to_us=_us(until)
+        model=model, team=team, upstream=upstream, from_us=epoch_us(since), to_us=epoch_us(until)
     )
     tally = run_async(_reprice(wanted, dry_run=dry_run))
     rows = _rows(tally)
@@ -58,10 +59,6 @@ def reprice(
         rows.append({"team": "all", "model": "", **_numbers(tally.total)})
     show(rows, _COLUMNS, output, "Repriced (dry run)" if dry_run else "Repriced")
     sys.stderr.write(_said(tally, dry_run=dry_run))
-
-
-def _us(at: datetime) -> int:
-    return round(at.timestamp() * 1_000_000)
 
 
 async def _reprice(wanted: "CallFilter", *, dry_run: bool) -> "Tally":

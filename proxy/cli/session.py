@@ -77,7 +77,7 @@ async def opened_to_read(settings: "Settings") -> "AsyncIterator[Database]":
     from proxy.store.engine import Database  # noqa: PLC0415 - see above
 
     database = Database(settings.database)
-    is_new = database.is_sqlite and not database.path.exists()
+    is_new = database.is_absent
     try:
         await migrate.upgrade(database)
         if is_new:  # by chance, in the wrong folder?

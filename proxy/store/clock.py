@@ -1,8 +1,14 @@
-"""The time of what is stored."""
+"""The time of what is stored, in microseconds since the epoch."""
 
 import time
+from datetime import datetime
 
 
 def now_us() -> int:
-    """The time, in microseconds since the epoch."""
+    """The time."""
     return time.time_ns() // 1000
+
+
+def epoch_us(moment: datetime) -> int:
+    """The moment."""
+    return round(moment.timestamp() * 1_000_000)

@@ -54,7 +54,6 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._pool_size = pool_size
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
         self._bounded: set[asyncio.Task[Any]] = set()  # may outlive who asked
@@ -67,6 +66,11 @@ class Database:
     def path(self) -> Path:
         """SQLite's file."""
         return Path(self.url.database or "")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether SQLite's file is not there yet. Opening it makes it: asking where it stands must not."""
+        return self.is_sqlite and not self.path.exists()
 
     @property
     def dsn(self) -> str:

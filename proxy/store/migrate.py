@@ -51,7 +51,7 @@ async def make_folder(database: Database) -> None:
 
 async def upgrade(database: Database, to: str = "head") -> None:
     """Bring the database to a migration. Nothing happens where it stands there. Raises LedgerError."""
-    if to == "head" and not _missing(database) and await is_current(database):
+    if to == "head" and not database.is_absent and await is_current(database):
         return
     await _migrate(database, "upgrade", to)
 
@@ -68,10 +68,6 @@ async def check(database: Database) -> list[str]:
 
 def _not_made(path: Path, error: OSError) -> str:
     return f"the database file {path} can't be made: {error.strerror}"
-
-
-def _missing(database: Database) -> bool:
-    return database.is_sqlite and not database.path.exists()
 
 
 def _current(connection: Connection) -> str | None:

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from proxy.gateway.dialects.base import Scanner
+from proxy.gateway.dialects.base import RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.notes import parse
-from proxy.gateway.dialects.unmetered import PassThrough
+from proxy.gateway.dialects.unmetered import PassThrough, Unmetered
 from proxy.gateway.dialects.usage import Json
 
 _MOST_KEPT: Final = 1024 * 1024  # bytes: a list of a hundred batches is a tenth of it
@@ -43,3 +43,17 @@ class AnswerDocument(PassThrough):
 def document_of(scanner: Scanner) -> Json:
     """What the answer says, where it was kept."""
     return scanner.document if isinstance(scanner, AnswerDocument) else {}
+
+
+class Noted(Unmetered):
+    """Passed through; what its short answer says is noted before the client knows of it."""
+
+    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
+        """Never: the answer is whole before any of it is passed on."""
+        del facts, content_type
+        return False
+
+    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
+        """A scanner that keeps what it says."""
+        del facts, watch
+        return AnswerDocument()

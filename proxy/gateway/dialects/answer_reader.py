@@ -54,3 +54,26 @@ class EventReader(Protocol):
 
         ``frame`` is the event with which it ran past its cap, whole, which the client does not get.
         """
+
+
+class UncutEvents:
+    """What readers of pictures and sounds have in common: most hold no text, and none is ever cut."""
+
+    __slots__ = ()
+
+    scan: Scan
+
+    def end(self, kind: str) -> None:
+        """Nothing follows ``[DONE]``."""
+        if kind == "[DONE]":
+            self.scan.finished = True
+
+    def said(self, kind: str, document: Json) -> Texts:
+        """Nothing."""
+        del kind, document
+        return iter(())
+
+    def ending(self, frame: bytes, output_tokens: int) -> bytes:
+        """Nothing: no cap is set for them."""
+        del frame, output_tokens
+        return b""

@@ -8,6 +8,7 @@ from proxy.gateway.dialects.answer_reader import Json, Texts
 from proxy.gateway.dialects.anthropic_request import asks_only_for_1h
 from proxy.gateway.dialects.anthropic_usage import read
 from proxy.gateway.dialects.base import Scan
+from proxy.gateway.dialects.json_text import json_text
 from proxy.gateway.dialects.notes import note_error, note_flag, note_names, note_tier, parse
 from proxy.gateway.dialects.sse import payload
 
@@ -97,7 +98,7 @@ class MessageReader:
             if isinstance(text, str):
                 yield f"{kind}.{index}", text
             elif kind in _TOOL_CALLS:
-                yield f"tool.{index}", _json(block.get("input"))
+                yield f"tool.{index}", json_text(block.get("input"))
 
     def ending(self, frame: bytes, output_tokens: int) -> bytes:
         """The block's end, and the message's: stopped at its limit."""
@@ -137,10 +138,3 @@ class MessageReader:
         fast = ("fast",) if speed == "fast" else ()
         elsewhere = (place,) if isinstance(place, str) and place not in _PLAIN_PLACES else ()
         scan.variants = (*fast, *elsewhere)
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than any provider answers
-        return ""

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import orjson
-
 from proxy.gateway.dialects.base import RequestFacts
 from proxy.gateway.dialects.body_check import (
     FLAG,
@@ -19,6 +17,7 @@ from proxy.gateway.dialects.body_check import (
     wrong,
 )
 from proxy.gateway.dialects.chat_body import Json
+from proxy.gateway.dialects.json_text import json_text, objects
 
 _DECISIVE: Final = decisive(
     "compaction",
@@ -115,14 +114,14 @@ def asks_only_for_1h(document: Json) -> bool:
 def prompt_pieces(document: Json) -> Iterator[str]:
     """Every text of a request that the provider tokenizes."""
     yield from _texts(document.get("system"), 0)
-    for message in _objects(document.get("messages")):
+    for message in objects(document.get("messages")):
         yield from _texts(message.get("content"), 0)
-    for tool in _objects(document.get("tools")):
-        yield _json({k: v for k, v in tool.items() if k != "cache_control"})
+    for tool in objects(document.get("tools")):
+        yield json_text({k: v for k, v in tool.items() if k != "cache_control"})
     output = document.get("output_config")
     form = output.get("format") if isinstance(output, dict) else document.get("output_format")
     if isinstance(form, dict):
-        yield _json(form.get("schema"))
+        yield json_text(form.get("schema"))
 
 
 class _Contents:
@@ -132,14 +131,14 @@ class _Contents:
         self.pictures = 0
         self.reasons: list[str] = []
         self._look(document.get("system"), 0)
-        for message in _objects(document.get("messages")):
+        for message in objects(document.get("messages")):
             self._look(message.get("content"), 0)
 
     def _look(self, content: Any, depth: int) -> None:
         if depth > _DEEPEST:
             self.reasons.append("content nested too deep")
             return
-        for block in _objects(content):
+        for block in objects(content):
             kind = block.get("type", "text")
             if kind not in _PLAIN_BLOCKS:
                 self.reasons.append(str(kind)[:64])
@@ -164,7 +163,7 @@ def _added(document: Json) -> Iterator[str]:
             yield name
     context = document.get("context_management")
     edits = context.get("edits") if isinstance(context, dict) else None
-    for edit in _objects(edits):
+    for edit in objects(edits):
         if not str(edit.get("type")).startswith(_CLEARS):
             yield f"context_management {str(edit.get('type'))[:64]}"
 
@@ -200,26 +199,15 @@ def _texts(content: Any, depth: int) -> Iterator[str]:
         yield content
     if depth > _DEEPEST:
         return
-    for block in _objects(content):
+    for block in objects(content):
         for name in ("text", "thinking", "title", "context", "name"):
             if isinstance(block.get(name), str):
                 yield block[name]
         if "input" in block:
-            yield _json(block["input"])
+            yield json_text(block["input"])
         yield from _texts(block.get("content"), depth + 1)
         source = block.get("source")
         if isinstance(source, dict) and source.get("type") == "text":
             yield from _texts(source.get("data"), depth + 1)
         elif isinstance(source, dict):
             yield from _texts(source.get("content"), depth + 1)
-
-
-def _objects(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than any provider takes
-        return ""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from proxy.core.errors import InvalidRequest, Refusal
 from proxy.core.usage import EMPTY
-from proxy.gateway.dialects.answer_document import AnswerDocument
+from proxy.gateway.dialects.answer_document import AnswerDocument, Noted
 from proxy.gateway.dialects.base import Address, RequestFacts, Scan, Scanner, Watch
 from proxy.gateway.dialects.batch_requests import Asked, anthropic_requests
 from proxy.gateway.dialects.batch_results import Result, ResultFile, read_anthropic, read_openai
@@ -53,7 +53,7 @@ class JobApi(NamedTuple):
     ]  # where its answers are, by the path that it was submitted to
 
 
-class Submission(Unmetered):
+class Submission(Noted):
     """Submits a job. Its answer is short, and is read whole."""
 
     def __init__(self, api: JobApi) -> None:
@@ -71,11 +71,6 @@ class Submission(Unmetered):
             "", unbounded=(_WHY,), makes_text=False, text_bytes=0, document=document
         )
 
-    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
-        """It is noted before the client knows of it."""
-        del facts, content_type
-        return False
-
     def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
         """A scanner that learns the job's id. What it uses it uses later."""
         del facts, watch
@@ -84,23 +79,13 @@ class Submission(Unmetered):
         return scanner
 
 
-class States(Unmetered):
+class States(Noted):
     """How jobs go, told to a client."""
 
     def __init__(self, api: JobApi) -> None:
         super().__init__(api.family, api.error_body)
         self.name = f"{api.name}_state"
         self._api = api
-
-    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
-        """Where results are is noted before the client knows of it."""
-        del facts, content_type
-        return False
-
-    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
-        """A scanner that keeps what it says."""
-        del facts, watch
-        return AnswerDocument()
 
     def read(self, document: Json) -> list[State]:
         """What it says: of one job, or of a page of them."""

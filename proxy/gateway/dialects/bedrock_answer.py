@@ -19,6 +19,7 @@ from proxy.gateway.dialects.bedrock_usage import (
     read_headers,
     read_metrics,
 )
+from proxy.gateway.dialects.json_text import json_text
 from proxy.gateway.dialects.notes import note_error, note_flag
 from proxy.gateway.dialects.usage import INCONSISTENT
 
@@ -243,13 +244,6 @@ def _said(value: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
                 if name in _TEXTS and inside:
                     yield f"{place}{index}.{name}", inside
             elif name in _TOOLS:
-                yield f"tool{place}", _json(inside)
+                yield f"tool{place}", json_text(inside)
             elif name in _HOLDERS:
                 yield from _said(inside, f"{place}{index}", depth + 1)
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):
-        return ""

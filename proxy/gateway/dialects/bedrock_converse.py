@@ -18,6 +18,7 @@ from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import aws_error
 from proxy.gateway.dialects.event_scan import EventScanner
 from proxy.gateway.dialects.json_object import inner, whole
+from proxy.gateway.dialects.json_text import json_text, objects
 from proxy.gateway.dialects.notes import note_flag
 from proxy.gateway.dialects.route import Route
 from proxy.gateway.dialects.unmetered import Unmetered
@@ -214,7 +215,7 @@ def _said(block: Json) -> Iterator[tuple[str, str]]:
     tool = block.get("toolUse")
     if isinstance(tool, dict):
         given = tool.get("input")
-        yield "tool", given if isinstance(given, str) else _json(given)
+        yield "tool", given if isinstance(given, str) else json_text(given)
 
 
 class _Contents:
@@ -223,12 +224,12 @@ class _Contents:
     def __init__(self, document: Json) -> None:
         self.pictures = 0
         self.reasons: list[str] = []
-        for message_ in _objects(document.get("messages")):
+        for message_ in objects(document.get("messages")):
             self._look(message_.get("content"))
         self._look(document.get("system"))
 
     def _look(self, content: Any) -> None:
-        for block in _objects(content):
+        for block in objects(content):
             for name, value in block.items():
                 if name == "image" and _inline(value):
                     self.pictures += 1
@@ -250,7 +251,7 @@ def _reasons(document: Json, model: str) -> Iterator[str]:
     if more is not None and _sets_limit(more):
         yield "additionalModelRequestFields"
     config = document.get("toolConfig")
-    for tool in _objects(config.get("tools") if isinstance(config, dict) else None):
+    for tool in objects(config.get("tools") if isinstance(config, dict) else None):
         for name in tool:
             if name not in ("toolSpec", "cachePoint"):
                 yield f"server tool {name[:64]}"
@@ -275,36 +276,25 @@ def _metadata(document: Json) -> dict[str, str]:
 
 def _prompt(document: Json) -> Iterator[str]:
     yield from _texts(document.get("system"))
-    for message_ in _objects(document.get("messages")):
+    for message_ in objects(document.get("messages")):
         yield from _texts(message_.get("content"))
     for name in ("toolConfig", "outputConfig"):
         if document.get(name):
-            yield _json(document[name])
+            yield json_text(document[name])
 
 
 def _texts(content: Any) -> Iterator[str]:
-    for block in _objects(content):
+    for block in objects(content):
         for _, text in _said(block):
             yield text
         result = block.get("toolResult")
         if isinstance(result, dict):
-            for part in _objects(result.get("content")):
+            for part in objects(result.get("content")):
                 inside = part.get("text")
-                yield inside if isinstance(inside, str) else _json(part.get("json"))
+                yield inside if isinstance(inside, str) else json_text(part.get("json"))
         guarded = block.get("guardContent")
         if isinstance(guarded, dict) and isinstance(guarded.get("text"), dict):
             yield str(guarded["text"].get("text", ""))
-
-
-def _objects(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):
-        return ""
 
 
 _CONVERSE: Final = Converse()

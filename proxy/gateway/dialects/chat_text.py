@@ -6,7 +6,7 @@ Whatever has the wrong type is no text; nothing here raises on any JSON.
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
+from proxy.gateway.dialects.json_text import json_text
 
 Json = dict[str, Any]
 
@@ -56,10 +56,10 @@ def prompt_pieces(document: Json) -> Iterator[str]:
                 yield from _message(message)
     for name in ("tools", "functions"):
         if document.get(name):
-            yield _json(document[name])
+            yield json_text(document[name])
     form = document.get("response_format")
     if isinstance(form, dict) and form.get("json_schema"):
-        yield _json(form["json_schema"])
+        yield json_text(form["json_schema"])
     prediction = document.get("prediction")
     if isinstance(prediction, dict):
         for _, text in _texts(prediction.get("content"), ""):
@@ -93,7 +93,7 @@ def _function(function: object, where: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, str) and value:
             yield f"{where}.{field}", value
         elif isinstance(value, dict | list):  # some providers send arguments as an object
-            yield f"{where}.{field}", _json(value)
+            yield f"{where}.{field}", json_text(value)
 
 
 def _texts(value: object, place: str, depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -108,10 +108,3 @@ def _texts(value: object, place: str, depth: int = 0) -> Iterator[tuple[str, str
         for field in _TEXT_IN_PARTS:
             if field in value:
                 yield from _texts(value[field], f"{place}.{field}", depth + 1)
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than any provider takes
-        return ""

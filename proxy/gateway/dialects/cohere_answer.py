@@ -7,6 +7,7 @@ import orjson
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.answer_reader import Json, Texts
 from proxy.gateway.dialects.base import Scan
+from proxy.gateway.dialects.json_text import json_text
 from proxy.gateway.dialects.notes import note_error, note_flag, note_names, note_usage, parse
 from proxy.gateway.dialects.sse import payload
 from proxy.gateway.dialects.usage import WRONG_TYPE
@@ -102,7 +103,7 @@ class CohereReader:
             yield "text", document["text"]
             calls = document.get("tool_calls")
             for index, call in enumerate(calls if isinstance(calls, list) else ()):
-                yield f"tool.{index}", _json(call)
+                yield f"tool.{index}", json_text(call)
         generations = document.get("generations")
         for index, made in enumerate(generations if isinstance(generations, list) else ()):
             if isinstance(made, dict) and isinstance(made.get("text"), str):
@@ -193,10 +194,3 @@ def _strings(part: Json, place: str, names: tuple[str, ...]) -> Texts:
         text = part.get(name)
         if isinstance(text, str) and text:
             yield place, text
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than Cohere answers
-        return ""

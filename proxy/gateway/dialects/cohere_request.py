@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import orjson
-
 from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.dialects.base import RequestFacts
 from proxy.gateway.dialects.body_check import (
@@ -17,6 +15,7 @@ from proxy.gateway.dialects.body_check import (
     whole_number,
 )
 from proxy.gateway.dialects.chat_body import Json
+from proxy.gateway.dialects.json_text import json_text
 
 _DECISIVE: Final = decisive(
     "connectors",
@@ -92,7 +91,7 @@ def prompt_pieces(document: Json) -> Iterator[str]:
         yield from _texts(document.get(name), 0)
     for name in _WRITTEN:
         if document.get(name):
-            yield _json(document[name])
+            yield json_text(document[name])
 
 
 def _added(document: Json) -> Iterator[str]:
@@ -138,7 +137,7 @@ def _search_units(document: Json) -> int:
 
 
 def _size(document: object) -> int:
-    text = document if isinstance(document, str) else _json(document)
+    text = document if isinstance(document, str) else json_text(document)
     return len(text.encode("utf-8", "surrogatepass"))
 
 
@@ -152,11 +151,4 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
         for name in _TEXTS:
             yield from _texts(value.get(name), depth + 1)
         if value.get("tool_calls"):
-            yield _json(value["tool_calls"])
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than Cohere takes
-        return ""
+            yield json_text(value["tool_calls"])

@@ -24,9 +24,9 @@ from proxy.gateway.dialects.document_scan import DocumentScanner
 from proxy.gateway.dialects.errors import google_error
 from proxy.gateway.dialects.event_scan import EventScanner
 from proxy.gateway.dialects.framing import EventStream
-from proxy.gateway.dialects.gemini_request import written
 from proxy.gateway.dialects.gemini_usage import read_interaction
 from proxy.gateway.dialects.json_object import inner, items, member, whole
+from proxy.gateway.dialects.json_text import json_text
 from proxy.gateway.dialects.notes import follow_path, note_error, note_flag, note_names
 from proxy.gateway.dialects.route import Route
 
@@ -229,7 +229,7 @@ def _texts(value: object) -> Iterator[str]:
         for name in ("text", "content", "summary", "arguments"):
             inside = value.get(name)
             if name == "arguments" and isinstance(inside, dict):
-                yield written(inside)
+                yield json_text(inside)
             elif inside is not None:
                 yield from _texts(inside)
 
@@ -239,7 +239,7 @@ def _prompt(document: Json) -> Iterator[str]:
     yield from _texts(member(document, "system_instruction", "systemInstruction"))
     for name in ("tools", "response_format", "responseFormat"):
         if document.get(name):
-            yield written(document[name])
+            yield json_text(document[name])
 
 
 def _reasons(document: Json) -> Iterator[str]:

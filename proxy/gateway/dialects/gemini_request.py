@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import orjson
-
 from proxy.core.errors import InvalidRequest
 from proxy.gateway.dialects import json_object, splice
 from proxy.gateway.dialects.base import Address, RequestFacts
 from proxy.gateway.dialects.body_check import model_name, refuse_depth, shown
 from proxy.gateway.dialects.chat_body import parse
 from proxy.gateway.dialects.json_object import Json, inner, items, member, whole
+from proxy.gateway.dialects.json_text import json_text
 
 _CONFIG: Final = ("generationConfig", "generation_config")
 _LIMIT: Final = ("maxOutputTokens", "max_output_tokens")
@@ -132,11 +131,11 @@ def prompt_pieces(document: Json) -> Iterator[str]:
         if type(request) is dict:
             yield from _texts(request.get("content"))
     if document.get("tools"):
-        yield written(document["tools"])
+        yield json_text(document["tools"])
     config = member(document, *_CONFIG)
     schema = member(config, *_SCHEMAS) if type(config) is dict else None
     if schema is not None:
-        yield written(schema)
+        yield json_text(schema)
 
 
 _SPOKEN: Final = tuple(
@@ -153,15 +152,7 @@ def spoken_in(part: Json) -> Iterator[tuple[str, str]]:
     for name, snake in _SPOKEN:
         value = member(part, name, snake)
         if type(value) is dict:
-            yield name, written({k: v for k, v in value.items() if k != "id"})
-
-
-def written(value: object) -> str:
-    """A value as compact JSON."""
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):
-        return ""
+            yield name, json_text({k: v for k, v in value.items() if k != "id"})
 
 
 def _texts(value: object) -> Iterator[str]:

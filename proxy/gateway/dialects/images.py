@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 from proxy.core.errors import Refusal
 from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.dialects import request_body
-from proxy.gateway.dialects.answer_reader import Json, Texts
+from proxy.gateway.dialects.answer_reader import Json, Texts, UncutEvents
 from proxy.gateway.dialects.base import (
     Address,
     Patch,
@@ -163,7 +163,7 @@ class ImageAnswer:
         return iter(())
 
 
-class ImageEvents:
+class ImageEvents(UncutEvents):
     """Reads pictures that come in events: some before they are done, and the last with its usage."""
 
     __slots__ = ("scan",)
@@ -182,21 +182,6 @@ class ImageEvents:
         elif kind.endswith(".completed"):
             _note(self.scan, document.get("usage"), 1, self.scan.usage or EMPTY)
             self.scan.finished = True
-
-    def end(self, kind: str) -> None:
-        """Nothing follows."""
-        if kind == "[DONE]":
-            self.scan.finished = True
-
-    def said(self, kind: str, document: Json) -> Texts:
-        """Nothing."""
-        del kind, document
-        return iter(())
-
-    def ending(self, frame: bytes, output_tokens: int) -> bytes:
-        """Nothing is ever cut."""
-        del frame, output_tokens
-        return b""
 
 
 def _note(scan: Scan, usage: Any, made: int, before: Usage = EMPTY) -> None:

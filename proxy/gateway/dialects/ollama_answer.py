@@ -7,6 +7,7 @@ import orjson
 from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.dialects.answer_reader import Json, Texts
 from proxy.gateway.dialects.base import Scan
+from proxy.gateway.dialects.json_text import json_text
 from proxy.gateway.dialects.notes import note_error, note_flag, note_names, parse
 from proxy.gateway.dialects.usage import WRONG_TYPE
 
@@ -72,7 +73,7 @@ class OllamaReader:
         for index, call in enumerate(calls if isinstance(calls, list) else ()):
             function = call.get("function") if isinstance(call, dict) else None
             if isinstance(function, dict):
-                yield f"tool.{index}", _json(function)
+                yield f"tool.{index}", json_text(function)
 
     def ending(self, frame: bytes, output_tokens: int) -> bytes:
         """The last line, as of an answer at its limit."""
@@ -111,10 +112,3 @@ class OllamaReader:
             note_flag(self.scan, WRONG_TYPE)
             return None
         return int(value)
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than any model answers
-        return ""

@@ -1,9 +1,7 @@
 """Requests of Ollama's own API: chat, generate and embed."""
 
 from collections.abc import Iterator
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from proxy.gateway.dialects import splice
 from proxy.gateway.dialects.base import RequestFacts
@@ -17,6 +15,7 @@ from proxy.gateway.dialects.body_check import (
     wrong,
 )
 from proxy.gateway.dialects.chat_body import Json
+from proxy.gateway.dialects.json_text import json_text, objects
 
 LIMIT: Final = "num_predict"
 _DECISIVE: Final = decisive(
@@ -55,15 +54,15 @@ def prompt_pieces(document: Json) -> Iterator[str]:
         for text in said if isinstance(said, list) else [said]:
             if isinstance(text, str):
                 yield text
-    for message in _objects(document.get("messages")):
+    for message in objects(document.get("messages")):
         for name in ("content", "thinking"):
             if isinstance(message.get(name), str):
                 yield message[name]
         if message.get("tool_calls"):
-            yield _json(message["tool_calls"])
+            yield json_text(message["tool_calls"])
     for name in _WRITTEN:
         if document.get(name) and document[name] != "json":
-            yield _json(document[name])
+            yield json_text(document[name])
 
 
 def _limit(body: bytes, options: Json) -> int | None:
@@ -83,17 +82,6 @@ def _limit(body: bytes, options: Json) -> int | None:
 
 
 def _pictures(document: Json) -> int:
-    holders = [document, *_objects(document.get("messages"))]
+    holders = [document, *objects(document.get("messages"))]
     found = [holder.get("images") for holder in holders]
     return sum(len(images) for images in found if isinstance(images, list))
-
-
-def _objects(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _json(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):  # nested deeper than any model reads
-        return ""

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import orjson
-
 from proxy.core.errors import InvalidRequest
 from proxy.gateway.dialects import request_body
 from proxy.gateway.dialects.base import RequestFacts
 from proxy.gateway.dialects.body_check import DEEPEST, FLAG, decisive, read_object
 from proxy.gateway.dialects.chat_body import Json
+from proxy.gateway.dialects.json_text import json_text
 
 LIMIT: Final = "max_output_tokens"
 
@@ -154,10 +153,10 @@ def prompt_pieces(document: Json) -> Iterator[str]:
     for name in ("instructions", "input"):
         yield from _texts(document.get(name))
     if document.get("tools"):
-        yield as_json(document["tools"])
+        yield json_text(document["tools"])
     form = document.get("text")
     if type(form) is dict and type(form.get("format")) is dict and form["format"].get("schema"):
-        yield as_json(form["format"]["schema"])
+        yield json_text(form["format"]["schema"])
 
 
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:
@@ -170,11 +169,3 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
         for name in ("content", "summary", *_MOST_TEXT_KEYS):
             if name in value:
                 yield from _texts(value[name], depth + 1)
-
-
-def as_json(value: object) -> str:
-    """A value as the provider's template likely writes it."""
-    try:
-        return orjson.dumps(value).decode()
-    except (orjson.JSONEncodeError, TypeError):
-        return ""

@@ -8,7 +8,7 @@ import orjson
 from proxy.core.errors import Refusal
 from proxy.core.usage import Usage
 from proxy.gateway.dialects import request_body
-from proxy.gateway.dialects.answer_reader import Json, Texts
+from proxy.gateway.dialects.answer_reader import Json, UncutEvents
 from proxy.gateway.dialects.audio_length import audio_length, window
 from proxy.gateway.dialects.base import Address, Patch, RequestFacts, Scan, Scanner, Watch
 from proxy.gateway.dialects.body_check import TEXT, decisive, read_object, shown, wrong
@@ -140,7 +140,7 @@ class SoundScanner:
         )
 
 
-class SpeechEvents:
+class SpeechEvents(UncutEvents):
     """Reads a sound that comes in events, the last of which has its usage."""
 
     __slots__ = ("scan",)
@@ -159,21 +159,6 @@ class SpeechEvents:
             self._note(usage)
         if failed or document.get("type") == "speech.audio.done":
             self.scan.finished = True
-
-    def end(self, kind: str) -> None:
-        """Nothing follows."""
-        if kind == "[DONE]":
-            self.scan.finished = True
-
-    def said(self, kind: str, document: Json) -> Texts:
-        """Nothing: sound is no text."""
-        del kind, document
-        return iter(())
-
-    def ending(self, frame: bytes, output_tokens: int) -> bytes:
-        """Nothing is ever cut."""
-        del frame, output_tokens
-        return b""
 
     def _note(self, usage: dict[str, Any]) -> None:
         """All output is sound."""

@@ -11,7 +11,7 @@ from proxy.core import estimate
 from proxy.core.errors import InvalidRequest, Refusal
 from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.dialects import request_body
-from proxy.gateway.dialects.answer_reader import Json, Texts
+from proxy.gateway.dialects.answer_reader import Json, Texts, UncutEvents
 from proxy.gateway.dialects.audio_length import Length, audio_length
 from proxy.gateway.dialects.base import (
     Address,
@@ -195,7 +195,7 @@ class TranscriptAnswer:
             yield "text", text
 
 
-class TranscriptEvents:
+class TranscriptEvents(UncutEvents):
     """Reads a transcript that comes in events."""
 
     __slots__ = ("_facts", "scan")
@@ -215,21 +215,11 @@ class TranscriptEvents:
         if failed or document.get("type") == "transcript.text.done":
             self.scan.finished = True
 
-    def end(self, kind: str) -> None:
-        """Nothing follows."""
-        if kind == "[DONE]":
-            self.scan.finished = True
-
     def said(self, kind: str, document: Json) -> Texts:
         """The text of one event."""
         del kind
         if isinstance(delta := document.get("delta"), str):
             yield "text", delta
-
-    def ending(self, frame: bytes, output_tokens: int) -> bytes:
-        """Nothing is ever cut."""
-        del frame, output_tokens
-        return b""
 
 
 class TextScanner:

@@ -8,12 +8,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from proxy.core.errors import InvalidRequest
 from proxy.core.objects import Bounded
-from proxy.gateway.dialects.answer_document import AnswerDocument
-from proxy.gateway.dialects.base import RequestFacts, Scanner, Watch
+from proxy.gateway.dialects.answer_document import Noted
 from proxy.gateway.dialects.form import boundary_of
 from proxy.gateway.dialects.long_lines import LongLines
 from proxy.gateway.dialects.notes import parse
-from proxy.gateway.dialects.unmetered import Unmetered
 from proxy.gateway.dialects.usage import Json
 
 if TYPE_CHECKING:
@@ -26,20 +24,10 @@ _LONGEST_PURPOSE: Final = 64  # bytes
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class Upload(Unmetered):
-    """``POST /v1/files``."""
+class Upload(Noted):
+    """``POST /v1/files``, whose answer has the file's id."""
 
     name = "openai_upload"
-
-    def streamed(self, facts: RequestFacts, content_type: str) -> bool:
-        """It is noted before the client knows of it."""
-        del facts, content_type
-        return False
-
-    def scanner(self, facts: RequestFacts, watch: Watch) -> Scanner:
-        """A scanner that learns the file's id."""
-        del facts, watch
-        return AnswerDocument()
 
 
 class UploadWatch:
