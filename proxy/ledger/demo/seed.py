@@ -11,7 +11,7 @@ from proxy.core.errors import FareboxError
 from proxy.ledger import budget_rows, changes
 from proxy.ledger.cover import StoredBudget
 from proxy.ledger.demo import hands
-from proxy.ledger.demo.bulk import prepare
+from proxy.ledger.demo.bulk import finish, prepare
 from proxy.ledger.demo.calls import key_names
 from proxy.ledger.demo.company import ORGANISATION, TEAMS, DemoTeam
 from proxy.ledger.demo.making import DemoPlan, Making
@@ -55,6 +55,7 @@ async def seed(
         advance(count)
         written += count
     await database.run(lambda connection: _make_budgets(connection, plan.now_us))
+    await finish(database)
     return Seeded(written, made)
 
 
