@@ -46,23 +46,11 @@ def stacked_bars(steps: Sequence[str], series: Sequence[Series], title: str) -> 
     top = nice_top(max(totals, default=0))
     grid = svg.join(_grid_line(part, top) for part in range(5))
     bars = svg.join(_bar(n, steps, series, totals[n], top) for n in range(len(steps)))
-    every = -(-len(steps) // _LABELS)
-    names = svg.join(
-        svg.element(
-            "text",
-            steps[n].split(",")[0],
-            x=svg.percent(n + 0.5, len(steps)),
-            y=HEIGHT - 6,
-            class_="tick",
-            text_anchor="middle",
-        )
-        for n in range(every // 2, len(steps), every)
-    )
     plot = svg.element(
         "svg",
         grid,
         bars,
-        names,
+        _step_names(steps),
         class_="plot",
         width="100%",
         height=HEIGHT,
@@ -70,6 +58,23 @@ def stacked_bars(steps: Sequence[str], series: Sequence[Series], title: str) -> 
         aria_label=title,
     )
     return svg.element("div", _axis(top), plot, class_="chart")
+
+
+def _step_names(steps: Sequence[str]) -> Markup:
+    """Under the axis: some of them, and half of those where the page is narrow."""
+    every = -(-len(steps) // _LABELS)
+    shown = range(every // 2, len(steps), every)
+    return svg.join(
+        svg.element(
+            "text",
+            steps[n].split(",")[0],
+            x=svg.percent(n + 0.5, len(steps)),
+            y=HEIGHT - 6,
+            class_="tick between" if number % 2 else "tick",
+            text_anchor="middle",
+        )
+        for number, n in enumerate(shown)
+    )
 
 
 def nice_top(most: int) -> int:
@@ -85,7 +90,7 @@ def nice_top(most: int) -> int:
 
 
 def _axis(top: int) -> Markup:
-    said = [_axis_money(top * part // 4) for part in range(5)]
+    said = _axis_words([top * part // 4 for part in range(5)])
     labels = svg.join(
         svg.element("text", text, x="100%", y=_y(part / 4) + 4, class_="tick", text_anchor="end")
         for part, text in enumerate(said)
@@ -94,13 +99,19 @@ def _axis(top: int) -> Markup:
     return svg.element("svg", labels, class_="axis", width=width, height=HEIGHT, aria_hidden="true")
 
 
-def _axis_money(nano: int) -> str:
+def _axis_words(values: Sequence[int]) -> list[str]:
+    """Cents for all of them, or for none."""
+    whole = all(nano % NANO_PER_USD == 0 for nano in values)
+    return [_axis_money(nano, whole=whole) for nano in values]
+
+
+def _axis_money(nano: int, *, whole: bool) -> str:
     value = nano / NANO_PER_USD
     if value >= 1000:  # noqa: PLR2004 - from here thousands are written as k
         return f"${words.short(value)}"
     if nano and value < 1:
         return words.fine(nano)
-    return f"${value:.0f}" if value >= 10 or not value else f"${value:.3g}"  # noqa: PLR2004 - two digits
+    return f"${value:.0f}" if whole or not nano else f"${value:.2f}"
 
 
 def _y(share: float) -> float:

@@ -33,7 +33,8 @@ async def test_a_new_limit_is_shown_before_it_is_set(site: Site) -> None:
     await browser.get(browser.answer.headers["location"])
     assert "in force" in browser.text("[role=status]")
     changes = browser.rows("#changes ~ .scroll table")
-    assert changes[0][1:] == [BUDGET, "$5.00 → $1,250.50", "ui"]
+    assert changes[0][1].replace(": ", ":") == BUDGET  # which may be broken after each colon
+    assert changes[0][2:] == ["$5.00 → $1,250.50", "ui"]
 
 
 async def test_a_limit_below_what_is_spent_is_warned_of(site: Site) -> None:

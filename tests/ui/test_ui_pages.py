@@ -1,5 +1,6 @@
 """What the pages say, and that their money is the ledger's."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -46,6 +47,19 @@ async def test_overview_models_report_and_export_are_the_same_to_the_nano_dollar
     assert sum(Decimal(row.cost_usd) for row in exported) == Decimal(shown.replace("$", ""))
     await browser.get("/ui/models")
     assert browser.attribute("tfoot td", "title") == shown
+
+
+@pytest.mark.parametrize("day", [1, 2])
+async def test_a_month_adds_up_by_days_also_when_it_has_just_begun(site: Site, day: int) -> None:
+    """A chart of it alone shows hours then."""
+    site.state["now_s"] = datetime(2026, 12, day, 2, 2, tzinfo=UTC).timestamp()
+    await site.fill()
+    browser = await site.admin()
+
+    await browser.get("/ui?range=month")
+
+    steps = browser.attribute(".months .now", "points").split()
+    assert steps[-1].startswith(f"{100 * day / 31:.2f},")
 
 
 async def test_a_chart_has_a_bar_for_each_day_and_a_table_that_says_the_same(site: Site) -> None:

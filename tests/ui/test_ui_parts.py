@@ -156,6 +156,16 @@ def test_an_axis_ends_above_the_highest_value_and_divides_by_four(most: int) -> 
     assert top <= 4 * max(most, USD)
 
 
+def test_an_axis_has_cents_everywhere_or_nowhere() -> None:
+    def said(most: int) -> list[str]:
+        drawn = ET.fromstring(str(charts.stacked_bars(["1 Nov"], [Series("a", [most])], "")))  # noqa: S314 - our own
+        return [node.text or "" for node in drawn[0]]
+
+    assert said(3 * USD) == ["$0", "$0.80", "$1.60", "$2.40", "$3.20"]
+    assert said(9 * USD) == ["$0", "$2.50", "$5.00", "$7.50", "$10.00"]
+    assert said(30 * USD) == ["$0", "$8", "$16", "$24", "$32"]
+
+
 @given(st.lists(st.lists(st.integers(0, 10**12), min_size=5, max_size=5), max_size=20))
 def test_the_rest_together_loses_nothing(values: list[list[int]]) -> None:
     series = [Series(str(n), row) for n, row in enumerate(values)]

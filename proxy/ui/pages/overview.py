@@ -148,7 +148,7 @@ async def _month(sight: Sight, by: str, days: Iterable[Spent], now_s: float) -> 
             if at >= this.from_s:
                 mine.append(row)
     spent = sum(row.nano for row in mine)
-    before = [nano.get(at, 0) for at in last.steps]
+    before = [nano.get(at, 0) for at in _days_of(last)]
     full = sum(value for at, value in nano.items() if at < part.from_s)
     ahead = forecast(nano, this.from_s, _month_after(this.from_s), now_s)
     return Month(
@@ -162,12 +162,17 @@ async def _month(sight: Sight, by: str, days: Iterable[Spent], now_s: float) -> 
         errors=sum(row.errors for row in mine),
         unpriced=sum(row.unpriced for row in mine),
         chart=charts.months(
-            [nano.get(at, 0) for at in this.steps],
+            [nano.get(at, 0) for at in _days_of(this)],
             before,
             ahead,
             f"{words.dollars(spent)} this month, {words.dollars(sum(before))} in the last one",
         ),
     )
+
+
+def _days_of(month: Span) -> range:
+    """Where its days begin, also of one so young that a chart shows its hours."""
+    return range(month.from_s, month.until_s, DAY_S)
 
 
 def _same_time(last: Span, this: Span, now_s: float) -> int:
