@@ -174,6 +174,7 @@ def _row(meter: Meter, found: Sum, account: str) -> Row:
         "EffectiveCost": cost,
         "InvoiceIssuerName": meter.upstream,
         "ListCost": usd(found.list_nano),
+        "ListUnitPrice": _list_price(price, found) if unit else None,
         "PricingCategory": None if is_correction else "Standard",
         "PricingQuantity": quantity,
         "PricingUnit": unit,
@@ -201,6 +202,13 @@ def _row(meter: Meter, found: Sum, account: str) -> Row:
         "x_Workflow": meter.workflow or None,
     }
     return {column: values.get(column) for column in COLUMNS}
+
+
+def _list_price(price: str | None, found: Sum) -> str | None:
+    """What one costs on the list: the price itself where it is no other, else what it comes to."""
+    if found.list_nano == found.cost_nano or not found.quantity:
+        return price
+    return usd_of(Fraction(found.list_nano, found.quantity))
 
 
 def _description(meter: Meter, unit: str | None) -> str:

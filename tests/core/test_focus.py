@@ -3,6 +3,7 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,20 @@ def test_a_line_of_a_charge_is_a_row() -> None:
         "AI and Machine Learning",
     )
     assert first["ChargeClass"] is None
+
+
+@pytest.mark.parametrize(
+    ("list_nano", "price"),
+    [(None, "0.00000025"), (250_000, "0.00000025"), (500_000, "0.0000005")],
+)
+def test_a_meter_has_its_price_on_the_list(list_nano: int | None, price: str) -> None:
+    """The one that it was charged at where the list says no other; a discount shows in both columns."""
+    (row,) = rows_of(Charged(BASE, 250_000, list_nano, (ChargeLine("input", 1000, "250"),)))
+
+    assert (row["ContractedUnitPrice"], row["ListUnitPrice"]) == ("0.00000025", price)
+    assert row["PricingQuantity"] is not None
+    cost = Decimal(str(row["ListUnitPrice"])) * Decimal(row["PricingQuantity"])
+    assert cost == Decimal(str(row["ListCost"]))
 
 
 def test_the_same_meter_is_one_row_a_day() -> None:
