@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-PACED_STAMP = "0" * 19  # the mock writes the time of sending over it
+# The mock writes the time of sending over it, the last digits of its microseconds: few, as a token is short.
+PACED_STAMP = "0" * 9
+STAMP_ROUND = 10 ** len(PACED_STAMP)
 MODEL = "gpt-4o-2024-08-06"
 _ID = "chatcmpl-Bq3vXkTt1nGdW0yq8sLr5jZcE7aUm"
 _HEADERS = "x-request-id: req_7d1f0a3c5b9e4f62\r\nopenai-processing-ms: 211\r\nx-ratelimit-remaining-requests: 9999\r\n"

@@ -4,8 +4,9 @@
  *
  * The request's body names its answer: "bench:json;" is FOLDER/json.http, sent as it is, and so for
  * any other name; "bench:paced,COUNT,MILLISECONDS;" is FOLDER/paced.head, then COUNT times
- * FOLDER/paced.event with the time of sending (nanoseconds of the monotonic clock) written over its
- * run of zeros, then FOLDER/paced.tail; "bench:invoice;" is what was served so far. Prints "ready PORT" when it listens; PORT 0 takes a free one.
+ * FOLDER/paced.event with the time of sending (the last digits of the monotonic clock's
+ * microseconds) written over its run of zeros, then FOLDER/paced.tail; "bench:invoice;" is what was
+ * served so far. Prints "ready PORT" when it listens; PORT 0 takes a free one.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,9 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DIGITS 19 /* nanoseconds of a clock: 19 digits, zeros in front */
+#define DIGITS 9 /* microseconds of a clock, the last digits: few, as a token is short */
+#define ROUND 1000000000LL
 #define MOST_FILES 16
-static const char ZEROS[] = "0000000000000000000";
+static const char ZEROS[] = "000000000";
 
 struct bytes {
     char *at;
@@ -306,7 +308,7 @@ static void pace(const char *folder)
             continue;
         if (c->left > 0) {
             char stamp[DIGITS + 1];
-            snprintf(stamp, sizeof stamp, "%0*lld", DIGITS, (long long)now());
+            snprintf(stamp, sizeof stamp, "%0*lld", DIGITS, (long long)(now() / 1000 % ROUND));
             memcpy(event.at + stamp_offset, stamp, DIGITS);
             c->left--;
             c->due += c->interval;

@@ -11,7 +11,7 @@ from typing import cast
 
 import uvloop
 
-from bench.answers import PACED_STAMP
+from bench.answers import PACED_STAMP, STAMP_ROUND
 
 _MARKER = re.compile(rb"bench:(?:paced,(\d+),(\d+)|([a-z0-9]{1,31}));")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -77,7 +77,7 @@ class _Connection(asyncio.Protocol):
         for _ in range(events):
             due += interval_s
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self._write(before + b"%019d" % time.monotonic_ns() + after)
+            self._write(before + b"%09d" % (time.monotonic_ns() // 1000 % STAMP_ROUND) + after)
         self._write(_file(self._folder, "paced.tail"))
         self._pacing = None
         self.data_received(b"")

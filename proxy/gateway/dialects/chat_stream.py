@@ -1,7 +1,8 @@
 """Watches an answer that is an event stream.
 
 Bytes go through as they come. What has gone through is kept and read in blocks, when it is many
-bytes, when the output could have reached its cap, and at the end; so a chunk costs an append.
+bytes or many pieces, when the output could have reached its cap, and at the end; so a chunk costs an
+append.
 """
 
 import re
@@ -34,6 +35,9 @@ _MOST_KEPT: Final = 96 * 1024  # bytes that wait to be read: most answers end be
 _LATER = 2_048  # bytes until it is asked again whether the vocabulary is there
 _LONG_EVENT = 4 * 1024  # bytes; while a longer one comes in, it is looked at ever more rarely
 _PER_PIECE = 48  # bytes that a kept piece costs beside its own
+# What comes in many small pieces comes slowly: there are many such streams at once, so that their memory
+# counts, and reading them is little beside what each piece costs on its way.
+_MOST_PIECES: Final = 64
 
 
 class StreamScanner:
@@ -48,7 +52,9 @@ class StreamScanner:
         "_kept",
         "_looked",
         "_most",
+        "_near",
         "_output",
+        "_pieces",
         "_reader",
         "_room",
         "_scan",
@@ -72,6 +78,8 @@ class StreamScanner:
         self._looked = 0  # so many of them were looked at for how much text they can hold:
         self._most = 0  # so much at most
         self._tail = b""  # and the beginning of an event beside that
+        self._pieces = _MOST_PIECES  # so many may wait
+        self._near = False  # that may be past the cap: its text is to be counted, and can be
         self._unread: list[bytes] = []  # whole events that were counted, and nothing else
         self._held = 0  # bytes of both, without those that were not looked at
         self._bound = TextBound()
@@ -90,7 +98,7 @@ class StreamScanner:
         """Pass the bytes on, less what is hidden; past the cap, the end of the answer instead."""
         self._kept.append(data)
         self._room -= len(data) + _PER_PIECE
-        if self._room < 0 and not self._surely_fits():
+        if (self._room < 0 or len(self._kept) > self._pieces) and not self._may_wait():
             crossing = self._count_kept(len(data))
             if crossing is not None:
                 return self._end_at(crossing, data)
@@ -123,15 +131,14 @@ class StreamScanner:
             self._output.add(rest)
         return self._output.billed(calibration(self._facts.model))
 
-    def _surely_fits(self) -> bool:
-        """Whether what is kept holds less text than tokens are left, however short they are."""
+    def _may_wait(self) -> bool:
+        """Whether what is kept need not be read now: it surely fits under the cap, and is not too much."""
         new = self._kept[self._looked :]
         fresh = b"".join(new)
         self._looked = len(self._kept)
         self._held += len(fresh) + _PER_PIECE * len(new)
         room = _MOST_KEPT - self._held
-        if room < 0:
-            return False
+        self._near = False
         if self._cap is not None and not self.cut:
             left = self._cap - self._output.at_most - self._most
             # What is cut off within an event is looked at again with its end: else it were all text.
@@ -142,15 +149,17 @@ class StreamScanner:
             self._most += most
             left -= most + len(self._tail)
             if left < 0:
-                if self._watch.ready():
+                self._near = self._watch.ready()
+                if self._near:
                     return False
                 left = _LATER  # an estimate must not cut an answer that keeps to its cap
             room = min(room, left)
         self._room = room
-        return True
+        return room >= 0 and len(self._kept) <= self._pieces
 
     def _count_kept(self, fresh: int) -> "_Crossing | None":
         """Count the whole events of what is kept, of which the last ``fresh`` bytes are not relayed yet."""
+        many = len(self._kept) > self._pieces
         kept = b"".join(self._kept)
         end = sse.boundary(kept)
         block, rest = kept[:end], kept[end:]
@@ -165,11 +174,12 @@ class StreamScanner:
             crossing = self._count(block, len(kept) - fresh if fresh else None)
         if block:
             self._unread.append(block)
-        if self._held > _MOST_KEPT or crossing is not None:
+        if self._held > _MOST_KEPT or many or crossing is not None:
             self._read()
         self._held = sum(map(len, self._unread))
         self._room = max(self._room_left(), 2 * len(rest) if len(rest) > _LONG_EVENT else 0)
         self._room -= len(rest)
+        self._pieces = max(_MOST_PIECES, len(rest) // _PER_PIECE)
         return crossing
 
     def _read_all(self) -> None:
@@ -192,7 +202,7 @@ class StreamScanner:
 
     def _count(self, block: bytes, relayed: int | None = None) -> "_Crossing | None":
         """Count the text of whole events. With ``relayed``, stop at the event that crosses the cap."""
-        if relayed is None or self._cap is None or not self._watch.ready():
+        if relayed is None or self._cap is None or not self._near:
             self._output.add(block)
             return None
         crossed = self._output.add_up_to(block, self._cap)

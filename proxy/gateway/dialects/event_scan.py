@@ -1,8 +1,8 @@
 """Watches an answer that comes in events, for any dialect whose streams need nothing hidden.
 
 Bytes go through as they come. What has gone through is kept and read in blocks, when it is many
-bytes, when the output could have reached its cap, and at the end; so a piece costs an append. An
-event is parsed where its reader has marked it as one that says something, or where its text must be
+bytes or many pieces, when the output could have reached its cap, and at the end; so a piece costs an
+append. An event is parsed where its reader has marked it as one that says something, or where its text must be
 counted: because the output could reach its cap, or, at the end, because no usage was reported.
 """
 
@@ -26,6 +26,7 @@ _LATER: Final = 2_048  # bytes until it is asked again whether the vocabulary is
 _CLOSE: Final = 1_024  # tokens before the cap from which on text is counted and not only measured
 _MOST_TRIED: Final = 8  # events that are looked at to learn the frame
 _PER_PIECE: Final = 48  # bytes that a kept piece costs beside its own
+_MOST_PIECES: Final = 64  # what comes in many has time to be read, and its memory counts: there are many such
 
 
 class EventScanner:
@@ -100,7 +101,7 @@ class EventScanner:
         """Pass the bytes on; past the cap, the end of the answer instead, and then nothing."""
         self._kept.append(data)
         self._room -= len(data) + _PER_PIECE
-        if self._room >= 0:
+        if self._room >= 0 and len(self._kept) <= _MOST_PIECES:
             return b"" if self.cut else data
         return self._look(data)
 
@@ -124,11 +125,14 @@ class EventScanner:
     def _look(self, data: bytes) -> bytes:
         """Read what is kept, and count it where the output could be past its cap with ``data``."""
         out = b"" if self.cut else data
-        if self._surely_fits():
+        near = self._may_cross()
+        if not near and self._room >= 0 and len(self._kept) <= _MOST_PIECES:
             return out
         before = self._seen + sum(map(len, self._kept)) - len(data)
-        if self._cap is None or self.cut or not self._watch.ready():
+        if not near or not self._watch.ready():
             self._read_kept()
+            if not self.cut:
+                self._hear()  # so that what is left until the cap is known, and little is kept
         else:
             self._hear()
             self._counting = True
@@ -141,25 +145,21 @@ class EventScanner:
         self._room = self._room_left()
         return out
 
-    def _surely_fits(self) -> bool:
-        """Whether what is kept holds less text than tokens are left, however short they are."""
-        if self._cap is None or self.cut:
-            return False
+    def _may_cross(self) -> bool:
+        """Whether what is kept holds more text than tokens are left, if each were as short as it can be."""
         new = self._kept[self._looked :]
         fresh = b"".join(new)
         self._looked = len(self._kept)
         self._held += len(fresh) + _PER_PIECE * len(new)
-        room = _MOST_UNHEARD - self._held - self._unheard_bytes
-        if room < 0:
+        self._room = _MOST_UNHEARD - self._held - self._unheard_bytes
+        if self._cap is None or self.cut:
             return False
         if self._bound is None:
             self._bound = self._learned(fresh)
         self._most += len(fresh) if self._bound is None else self._bound.most(fresh)
         left = self._cap - self._output.at_most - self._most - self._framing.held
-        if left < 0:
-            return False
-        self._room = min(room, left)
-        return True
+        self._room = min(self._room, left)
+        return left < 0
 
     def _learned(self, fresh: bytes) -> EventBound | None:
         """What stands around the text, from the last events that hold one text each."""
@@ -216,10 +216,10 @@ class EventScanner:
         room = _MOST_UNHEARD - self._unheard_bytes
         if self._cap is None or self.cut:
             return room
-        if not self._watch.ready():
-            return min(room, _LATER)  # an estimate must not cut an answer that keeps to its cap
         left = self._cap - self._output.at_most
         if left < _CLOSE:
+            if not self._watch.ready():
+                return min(room, _LATER)  # an estimate must not cut an answer that keeps to its cap
             self._output.tokens()  # fewer than there are bytes
             left = self._cap - self._output.at_most
         return min(room, left - self._framing.held)

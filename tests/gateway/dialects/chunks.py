@@ -86,8 +86,9 @@ def stream_scanner(
     strip: bool = False,
     cap: int | None = None,
     count: Callable[[str], int] = words,
+    ready: Callable[[], bool] = lambda: True,
 ) -> Scanner:
-    watch = Watch(streamed=True, strip_usage=strip, output_cap=cap, count=count)
+    watch = Watch(streamed=True, strip_usage=strip, output_cap=cap, count=count, ready=ready)
     return OpenAIChat().scanner(facts or asked(stream=True), watch)
 
 

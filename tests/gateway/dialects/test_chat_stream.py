@@ -292,6 +292,44 @@ def test_a_gigabyte_takes_flat_memory() -> None:
     assert scanner.count_output() == 202_000
 
 
+def test_a_slow_stream_keeps_little() -> None:
+    """What comes event by event comes slowly: there are many such streams, and each is read now and then."""
+    piece = event(chunk(said("word "), usage=None))
+    scanners = [stream_scanner(cap=100_000) for _ in range(10)]
+    tracemalloc.start()
+
+    for _ in range(300):
+        for scanner in scanners:
+            scanner.feed(bytes(bytearray(piece)))  # a copy, as each comes from a socket
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(piece) * 300 > 60_000
+    assert kept / len(scanners) < 30_000
+    assert [scanner.count_output() for scanner in scanners] == [300] * 10
+
+
+@pytest.mark.parametrize("together", [1, 300])
+def test_a_stream_far_from_its_cap_needs_no_vocabulary(together: int) -> None:
+    """Loading one takes 75 MiB and holds everything up for a moment: not for what has fewer bytes than tokens."""
+    asks: list[bool] = []
+
+    def never() -> bool:
+        asks.append(True)
+        return False
+
+    scanner = stream_scanner(cap=4_096, ready=never)
+    piece = event(chunk(said("word "), usage=None))
+    for _ in range(600 // together):
+        scanner.feed(piece * together)
+
+    assert not asks
+
+    scanner.feed(piece * 300)  # now there may be as many tokens as bytes
+
+    assert asks
+
+
 @pytest.mark.parametrize("strip", [False, True])
 def test_an_endless_line_is_passed_on_unread(strip: bool) -> None:
     """More than a mebibyte in one event: nothing is kept of it, and the next events are read."""

@@ -96,6 +96,29 @@ def test_a_cap_is_watched_with_a_margin() -> None:
     assert not watching.cut
 
 
+def test_a_stream_far_from_its_cap_needs_no_vocabulary() -> None:
+    """Nor is more kept of it than some pieces, however long it gets."""
+    asks: list[bool] = []
+
+    def never() -> bool:
+        asks.append(True)
+        return False
+
+    watch = Watch(streamed=True, strip_usage=False, output_cap=4_096, count=words, ready=never)
+    watching = EventScanner(Words(), EventStream(), watch)
+    piece = b'data: {"text":"word ","id":"%b"}\n\n' % (b"x" * 300)
+    for _ in range(500):
+        watching.feed(piece)
+
+    assert not asks
+    assert watching.count_output() == 500
+
+    for _ in range(1_000):
+        watching.feed(piece)
+
+    assert asks
+
+
 def joined(framing: Framing, body: bytes, size: int) -> list[Frame]:
     frames = [frame for part in cut_every(body, size) for frame in framing.feed(part)]
     return frames + framing.finish()
