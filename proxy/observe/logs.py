@@ -24,6 +24,9 @@ from proxy.observe.call_lines import NOT_WELL, UsualLines, call_fields
 from proxy.observe.defects import traceback_of
 
 BATCH_EVERY_S = 0.05
+# Lines of one write. While they are put together the event loop may stand still, for they take the
+# interpreter; with each write it is given back.
+AT_ONCE = 16
 CAPACITY = 100_000  # lines that wait; more are dropped and counted, for logs must not stop calls
 
 Entry = Mapping[str, Any]
@@ -73,14 +76,14 @@ class LogWriter:
         self._flush()
 
     def _flush(self) -> None:
-        lines = [self._line(entry) for entry in self._taken()]
-        # A closed pipe ends the logs, not the service.
-        with contextlib.suppress(OSError, ValueError):
-            self._out.write(b"".join(lines))
-            self._out.flush()
+        while lines := [self._line(entry) for entry in self._taken()]:
+            # A closed pipe ends the logs, not the service.
+            with contextlib.suppress(OSError, ValueError):
+                self._out.write(b"".join(lines))
+                self._out.flush()
 
     def _taken(self) -> Iterator[Entry | CallFinished]:
-        for _ in range(len(self._waiting)):
+        for _ in range(min(len(self._waiting), AT_ONCE)):
             yield self._waiting.popleft()
         if dropped := self._dropped:
             self._dropped -= dropped

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from proxy.core.call import CallFinished, Outcome
 from proxy.observe.call_lines import call_fields
-from proxy.observe.logs import Logs, LogWriter, call_line, json_line, masked
+from proxy.observe.logs import AT_ONCE, Logs, LogWriter, call_line, json_line, masked
 from tests.observe.samples import ATTEMPT, RECORD, REFUSED, finished
 
 SECRETS = (
@@ -188,11 +188,13 @@ class Stuck(Kept):
     def __init__(self) -> None:
         super().__init__()
         self.reached, self.released = threading.Event(), threading.Event()
+        self.writes: list[int] = []  # lines of each
 
     def write(self, data: Any) -> int:
         """Wait, then take it."""
         self.reached.set()
         self.released.wait()
+        self.writes.append(data.count(b"\n"))
         return super().write(data)
 
 
@@ -214,6 +216,21 @@ def test_a_stuck_reader_costs_lines_not_calls() -> None:
     lines = stuck.entries()
     assert [line["n"] for line in lines if "n" in line] == list(range(11))
     assert [line["lines"] for line in lines if line.get("event") == "log_lines_dropped"] == [4]
+
+
+def test_many_lines_are_written_a_few_at_a_time() -> None:
+    """The event loop has the interpreter back with each write: it never stands still for all that waits."""
+    stuck = Stuck()
+    writer = LogWriter(stuck, render)
+    writer.put({"n": 0})
+    stuck.reached.wait()
+    for number in range(1, 101):
+        writer.put({"n": number})
+    stuck.released.set()
+    writer.close()
+
+    assert [line["n"] for line in stuck.entries()] == list(range(101))
+    assert max(stuck.writes) == AT_ONCE
 
 
 class Broken(Kept):

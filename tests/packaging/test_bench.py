@@ -92,7 +92,9 @@ async def test_a_paced_answer_says_when_each_event_was_sent(
     stamps = [int(found) for found in STAMP.findall(got)]
     assert len(stamps) == 4
     assert stamps == sorted(stamps)
-    assert stamps[-1] - stamps[0] >= 2 * 5_000  # microseconds: three intervals, the clock's grain apart
+    assert (
+        stamps[-1] - stamps[0] >= 2 * 5_000
+    )  # microseconds: three intervals, the clock's grain apart
     assert PACED_STAMP.encode() not in got
 
 

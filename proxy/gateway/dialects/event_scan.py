@@ -26,7 +26,9 @@ _LATER: Final = 2_048  # bytes until it is asked again whether the vocabulary is
 _CLOSE: Final = 1_024  # tokens before the cap from which on text is counted and not only measured
 _MOST_TRIED: Final = 8  # events that are looked at to learn the frame
 _PER_PIECE: Final = 48  # bytes that a kept piece costs beside its own
-_MOST_PIECES: Final = 64  # what comes in many has time to be read, and its memory counts: there are many such
+_MOST_PIECES: Final = (
+    64  # what comes in many has time to be read, and its memory counts: there are many such
+)
 
 
 class EventScanner:
