@@ -1,8 +1,8 @@
 """Watches an answer that comes in events, for any dialect whose streams need nothing hidden.
 
 Bytes go through as they come. What has gone through is kept and read in blocks, when it is many
-bytes or many pieces, when the output could have reached its cap, and at the end; so a piece costs an
-append. An event is parsed where its reader has marked it as one that says something, or where its text must be
+bytes, when the output could have reached its cap, and at the end; so a piece costs an append. An
+event is parsed where its reader has marked it as one that says something, or where its text must be
 counted: because the output could reach its cap, or, at the end, because no usage was reported.
 """
 
@@ -26,9 +26,6 @@ _LATER: Final = 2_048  # bytes until it is asked again whether the vocabulary is
 _CLOSE: Final = 1_024  # tokens before the cap from which on text is counted and not only measured
 _MOST_TRIED: Final = 8  # events that are looked at to learn the frame
 _PER_PIECE: Final = 48  # bytes that a kept piece costs beside its own
-_MOST_PIECES: Final = (
-    64  # what comes in many has time to be read, and its memory counts: there are many such
-)
 
 
 class EventScanner:
@@ -103,7 +100,7 @@ class EventScanner:
         """Pass the bytes on; past the cap, the end of the answer instead, and then nothing."""
         self._kept.append(data)
         self._room -= len(data) + _PER_PIECE
-        if self._room >= 0 and len(self._kept) <= _MOST_PIECES:
+        if self._room >= 0:
             return b"" if self.cut else data
         return self._look(data)
 
@@ -128,13 +125,13 @@ class EventScanner:
         """Read what is kept, and count it where the output could be past its cap with ``data``."""
         out = b"" if self.cut else data
         near = self._may_cross()
-        if not near and self._room >= 0 and len(self._kept) <= _MOST_PIECES:
+        if not near and self._room >= 0:
             return out
         before = self._seen + sum(map(len, self._kept)) - len(data)
         if not near or not self._watch.ready():
             self._read_kept()
             if not self.cut:
-                self._hear()  # so that what is left until the cap is known, and little is kept
+                self._hear()  # so that what is left until the cap is known
         else:
             self._hear()
             self._counting = True
