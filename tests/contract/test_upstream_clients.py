@@ -15,9 +15,11 @@ from tests.contract.upstream_server import (
     answering,
     exchange,
     get,
+    pieces,
     post,
     serving,
     settled,
+    stalling,
     until,
 )
 
@@ -136,11 +138,6 @@ async def test_no_cookies_are_kept_and_no_redirects_followed(connect: Connect) -
 # Request bodies
 
 
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
 async def test_a_body_of_unknown_length_is_chunked(connect: Connect) -> None:
     """Empty pieces are left out: they would be the end."""
     async with serving(answering(OK)) as server:
@@ -243,12 +240,7 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again(
 
 
 async def test_an_answer_closed_before_its_end_costs_its_connection(connect: Connect) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
-        await peer.hold()
-
-    async with serving(script) as server:
+    async with serving(stalling(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")) as server:
         client = connect(server.url, max_connections=1)
         for _ in range(2):
             response = await client.send(post())
@@ -270,13 +262,7 @@ async def test_a_call_waits_where_all_connections_are_busy(connect: Connect) -> 
 
 async def test_waiting_for_a_connection_ends_in_a_time_out(connect: Connect) -> None:
     """After the connect time-out; nothing was sent, so another upstream may be asked."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
-        await peer.hold()
-
-    async with serving(script) as server:
+    async with serving(stalling(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")) as server:
         client = connect(server.url, max_connections=1, timeouts=Timeouts(connect=0.2))
         busy = await client.send(post())
         with pytest.raises(UpstreamTimeout) as caught:

@@ -19,6 +19,7 @@ from tests.contract.upstream_server import (
     get,
     post,
     serving,
+    stalling,
     until,
 )
 
@@ -35,17 +36,6 @@ def breaking_off(answer: bytes, *, reset: bool = False) -> Script:
             await peer.send(answer)
         if reset:
             peer.reset()
-
-    return script
-
-
-def stalling(answer: bytes) -> Script:
-    """Answer with so many bytes, and say nothing more."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(answer)
-        await peer.hold()
 
     return script
 

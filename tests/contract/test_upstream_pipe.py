@@ -7,7 +7,7 @@ import pytest
 
 from proxy.core.errors import UpstreamTimeout, UpstreamUnreachable
 from proxy.gateway.upstreams.base import Timeouts, UpstreamResponse
-from tests.contract.upstream_server import Connect, Peer, answering, post, serving
+from tests.contract.upstream_server import Connect, Peer, answering, post, serving, stalling
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -22,6 +22,20 @@ def extended(whole: bytearray, piece: bytes) -> bool:
     return True
 
 
+class Taker:
+    """Takes every piece, and tells that one came."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.arrived = asyncio.Event()
+
+    def __call__(self, piece: bytes) -> bool:
+        """It wants more."""
+        self.taken.append(piece)
+        self.arrived.set()
+        return True
+
+
 async def rest_of(response: UpstreamResponse) -> bytes:
     rest = b""
     while data := await response.read():
@@ -31,29 +45,23 @@ async def rest_of(response: UpstreamResponse) -> bytes:
 
 async def test_a_piece_is_handed_over_before_the_next_one_is_sent(connect: Connect) -> None:
     """The upstream waits for each to have arrived: nothing is kept back to be handed over together."""
-    taken: list[bytes] = []
-    arrived = asyncio.Event()
+    taker = Taker()
 
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD)
         for piece in (b"a", b"b", b"c"):
-            arrived.clear()
+            taker.arrived.clear()
             await peer.send(chunk(piece))
-            await arrived.wait()
+            await taker.arrived.wait()
         await peer.send(END)
         await peer.hold()
 
-    def sink(piece: bytes) -> bool:
-        taken.append(piece)
-        arrived.set()
-        return True
-
     async with serving(script) as server:
         response = await connect(server.url).send(post())
-        last = await response.pipe(sink)
+        last = await response.pipe(taker)
 
-    assert (taken, last) == ([b"a", b"b", b"c"], b"")
+    assert (taker.taken, last) == ([b"a", b"b", b"c"], b"")
 
 
 async def test_the_connection_is_used_again_after_it(connect: Connect) -> None:
@@ -101,16 +109,10 @@ async def test_who_wants_no_more_for_now_loses_nothing(connect: Connect) -> None
 async def test_what_the_sink_raises_reaches_who_waits(connect: Connect) -> None:
     """And the answer can be closed as usual."""
 
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(HEAD)
-        await peer.send(chunk(b"a"))
-        await peer.hold()
-
     def sink(piece: bytes) -> bool:
         raise ZeroDivisionError(piece)
 
-    async with serving(script) as server:
+    async with serving(stalling(HEAD, chunk(b"a"))) as server:
         response = await connect(server.url).send(post())
         with pytest.raises(ZeroDivisionError, match="a"):
             await response.pipe(sink)
@@ -120,50 +122,35 @@ async def test_what_the_sink_raises_reaches_who_waits(connect: Connect) -> None:
 
 
 async def test_what_came_before_a_break_is_handed_over(connect: Connect) -> None:
-    taken: list[bytes] = []
+    taker = Taker()
 
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD + chunk(b"a"))
         await peer.send(chunk(b"b"))
 
-    def sink(piece: bytes) -> bool:
-        taken.append(piece)
-        return True
-
     async with serving(script) as server:
         response = await connect(server.url).send(post())
         with pytest.raises(UpstreamUnreachable):
-            await response.pipe(sink)
+            await response.pipe(taker)
 
-    assert b"".join(taken) == b"ab"
+    assert b"".join(taker.taken) == b"ab"
 
 
 async def test_silence_in_between_is_a_time_out(connect: Connect) -> None:
     """Counted from the last piece."""
-    taken: list[bytes] = []
+    taker = Taker()
 
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(HEAD)
-        await peer.send(chunk(b"a"))
-        await peer.hold()
-
-    def sink(piece: bytes) -> bool:
-        taken.append(piece)
-        return True
-
-    async with serving(script) as server:
+    async with serving(stalling(HEAD, chunk(b"a"))) as server:
         response = await connect(server.url, timeouts=Timeouts(idle=0.1)).send(post())
         with pytest.raises(UpstreamTimeout):
-            await response.pipe(sink)
+            await response.pipe(taker)
 
-    assert taken == [b"a"]
+    assert taker.taken == [b"a"]
 
 
 async def test_giving_up_closes_the_connection_and_the_sink_gets_no_more(connect: Connect) -> None:
-    taken: list[bytes] = []
-    arrived = asyncio.Event()
+    taker = Taker()
     closed = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -172,19 +159,14 @@ async def test_giving_up_closes_the_connection_and_the_sink_gets_no_more(connect
         await peer.hold()
         closed.set()
 
-    def sink(piece: bytes) -> bool:
-        taken.append(piece)
-        arrived.set()
-        return True
-
     async with serving(script) as server:
         response = await connect(server.url).send(post())
-        piping = asyncio.ensure_future(response.pipe(sink))
-        await arrived.wait()
+        piping = asyncio.ensure_future(response.pipe(taker))
+        await taker.arrived.wait()
         piping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await piping
         await response.aclose()
         await asyncio.wait_for(closed.wait(), 10)
 
-    assert taken == [b"a"]
+    assert taker.taken == [b"a"]

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.core.errors import UpstreamUnreachable
-from tests.contract.upstream_server import OK, Connect, Peer, exchange, post, serving
-
-
-async def dying_on_reuse(peer: Peer) -> None:
-    """Close while the second request is on its way."""
-    await peer.request()
-    await peer.send(OK)
-    await peer.request()
+from tests.contract.upstream_server import (
+    Connect,
+    Peer,
+    dying_on_reuse,
+    exchange,
+    post,
+    serving,
+)
 
 
 async def test_a_connection_that_dies_at_the_moment_of_use_is_stale(connect: Connect) -> None:

@@ -200,6 +200,31 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
+async def dying_on_reuse(peer: Peer) -> None:
+    """Answer once, and close while the second request is on its way."""
+    await peer.request()
+    await peer.send(OK)
+    await peer.request()
+
+
+def stalling(*parts: bytes) -> Script:
+    """Read a request, answer with so many bytes, and say nothing more until the client leaves."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for part in parts:
+            await peer.send(part)
+        await peer.hold()
+
+    return script
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    """A body that comes in parts."""
+    for part in parts:
+        yield part
+
+
 def post(
     body: bytes | AsyncIterator[bytes] = b"{}", headers: Headers | None = None
 ) -> UpstreamRequest:

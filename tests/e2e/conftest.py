@@ -1,6 +1,5 @@
 """Fixtures of the end-to-end tests."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -8,26 +7,10 @@ from typing import Any
 
 import pytest
 
-from proxy.store import migrate
-from proxy.store.engine import Database
 from tests.e2e.running import Running, running
 from tests.postgres import new_database
 
 Start = Callable[..., AbstractAsyncContextManager[Running]]
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger at the newest migration, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "farebox.db"
-
-    async def make() -> None:
-        database = Database(f"sqlite:///{path}")
-        await migrate.upgrade(database)
-        await database.close()
-
-    asyncio.run(make())
-    return path
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -5,7 +5,7 @@ import json
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from proxy.app.house import House
 from proxy.core.errors import LedgerError
 from proxy.simulator import serve as serve_simulator
-from proxy.store import migrate
 from proxy.store.engine import Database
 from proxy.store.objects import ObjectStore
 from proxy.store.schema import holds
 from tests.e2e.commands import Service, service
 from tests.e2e.running import ADMIN, KEY, Row, bearer, config, eventually, farebox, nano
+from tests.migrated import make_tables
 
 USAGE = {"input_tokens": 1_000, "output_tokens": 200, "total_tokens": 1_200}
 COST_NANO = 1_000 * 2_500 + 200 * 10_000  # $2.50 and $10 for a million tokens
 BODY = {"model": "gpt-4o", "input": "Think long", "background": True, "max_output_tokens": 4_000}
-FAST = {"poll_s": 0.05}
+POLL_S = 0.05
 
 
 class Provider(Starlette):
@@ -130,12 +131,13 @@ async def farm(
         url = f"sqlite:///{tmp_path}/farebox.db"
         shutil.copy(migrated, tmp_path / "farebox.db")
     else:
-        url, there = database, Database(database)
-        await migrate.upgrade(there)
-        await there.close()
+        url = database
+        await make_tables(url)
     app: Any = provider
     async with serve_simulator(app) as address, AsyncExitStack() as stack:
-        document = config(address, tmp_path, batches=FAST, ledger={"lease_s": 0.2}, database=url)
+        document = config(
+            address, tmp_path, batches={"poll_s": POLL_S}, ledger={"lease_s": 0.2}, database=url
+        )
         document["logging"] = {"level": "info"}
         (tmp_path / "farebox.yaml").write_text(yaml.safe_dump(document))
         made = Farm(tmp_path, url, stack)
@@ -172,10 +174,7 @@ async def test_another_process_settles_it(
     provider.status = "completed"
     await farm.make_due()
 
-    async def settled() -> list[Row]:
-        return await farm.calls()
-
-    (row,) = await eventually(settled)
+    (row,) = await eventually(farm.calls)
 
     assert answer.json()["status"] == "queued"
     assert held > COST_NANO
@@ -202,10 +201,7 @@ async def test_a_stream_that_is_cut_by_a_crash_is_followed(farm: Farm, provider:
     provider.status = "completed"
     await farm.make_due()
 
-    async def settled() -> list[Row]:
-        return await farm.calls()
-
-    (row,) = await eventually(settled)
+    (row,) = await eventually(farm.calls)
 
     assert b"response.created" in first
     assert kept[1] > 0
@@ -231,41 +227,57 @@ async def test_what_was_deleted_meanwhile_is_estimated(farm: Farm, provider: Pro
     await farm.begin()
     await farm.make_due()
 
-    async def settled() -> list[Row]:
-        return await farm.calls()
-
-    (row,) = await eventually(settled)
+    (row,) = await eventually(farm.calls)
 
     assert row["usage_source"] == "estimated"
     assert await farm.budget() == (nano(row["cost_usd"]), 0)
+
+
+@asynccontextmanager
+async def one_process(
+    folder: Path, migrated: Path, provider: Provider, poll_s: float = POLL_S
+) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
+    """Farebox in this process, and who may ask its admin API."""
+    app: Any = provider
+    async with serve_simulator(app) as there:
+        document = config(there, folder, batches={"poll_s": poll_s})
+        async with (
+            farebox(folder, document, migrated) as (url, served),
+            httpx.AsyncClient(base_url=url, headers=bearer(ADMIN)) as client,
+        ):
+            yield served.house, client
+
+
+async def begun(house: House, client: httpx.AsyncClient) -> None:
+    """Ask for a response in the background; what its call's task has to do is done."""
+    await client.post("/v1/responses", json=BODY, headers=bearer(KEY))
+    await house.pipeline.ended()
+
+
+async def only_call(client: httpx.AsyncClient) -> Row:
+    """The row of the one call that there was."""
+    (row,) = (await client.get("/admin/v1/calls")).json()["items"]
+    found: Row = row
+    return found
 
 
 async def test_what_was_thought_lost_is_put_right(
     tmp_path: Path, migrated: Path, provider: Provider
 ) -> None:
     """The hold may have ended, by a day's time, before its provider said what it cost."""
-    app: Any = provider
-    async with serve_simulator(app) as there:
-        document = config(there, tmp_path, batches=FAST)
-        async with (
-            farebox(tmp_path, document, migrated) as (url, farebox_app),
-            httpx.AsyncClient(base_url=url, headers=bearer(KEY)) as client,
-        ):
-            house = farebox_app.house
-            await client.post("/v1/responses", json=BODY)
-            await house.pipeline.ended()
-            await house.ledger.sweep(2**62)
-            (lost,) = (await client.get("/admin/v1/calls", headers=bearer(ADMIN))).json()["items"]
-            provider.status = "completed"
+    async with one_process(tmp_path, migrated, provider) as (house, client):
+        await begun(house, client)
+        await house.ledger.sweep(2**62)
+        lost = await only_call(client)
+        provider.status = "completed"
 
-            async def replaced() -> Row | None:
-                answer = await client.get("/admin/v1/calls", headers=bearer(ADMIN))
-                (row,) = answer.json()["items"]
-                return row if row["outcome"] == "completed" else None
+        async def replaced() -> Row | None:
+            row = await only_call(client)
+            return row if row["outcome"] == "completed" else None
 
-            row = await eventually(replaced)
-            assert row is not None
-            assert await house.ledger.verify() == []
+        row = await eventually(replaced)
+        assert row is not None
+        assert await house.ledger.verify() == []
 
     assert (lost["outcome"], lost["id"]) == ("lost", row["id"])
     assert nano(row["cost_usd"]) == COST_NANO
@@ -279,20 +291,12 @@ async def test_what_could_not_be_noted_is_estimated_at_the_end(
     async def failing(*_: object) -> None:
         raise LedgerError("away")
 
-    app: Any = provider
-    async with serve_simulator(app) as there:
-        document = config(there, tmp_path, batches=FAST)
-        async with (
-            farebox(tmp_path, document, migrated) as (url, farebox_app),
-            httpx.AsyncClient(base_url=url, headers=bearer(ADMIN)) as client,
-        ):
-            house = farebox_app.house
-            monkeypatch.setattr(house.objects, "put", failing)
-            await client.post("/v1/responses", json=BODY, headers=bearer(KEY))
-            await house.pipeline.ended()
-            (row,) = (await client.get("/admin/v1/calls")).json()["items"]
-            shown = (await client.get(f"/admin/v1/calls/{row['id']}")).json()
-            assert await house.ledger.verify() == []
+    async with one_process(tmp_path, migrated, provider) as (house, client):
+        monkeypatch.setattr(house.objects, "put", failing)
+        await begun(house, client)
+        row = await only_call(client)
+        shown = (await client.get(f"/admin/v1/calls/{row['id']}")).json()
+        assert await house.ledger.verify() == []
 
     assert (row["usage_source"], shown["attempt_rows"][0]["error"]) == ("estimated", "not_followed")
     assert nano(row["cost_usd"]) > 0
@@ -302,24 +306,14 @@ async def test_an_upstream_that_is_gone_is_not_asked_for_ever(
     tmp_path: Path, migrated: Path, provider: Provider
 ) -> None:
     """Its hold was lost days ago, and charged by policy."""
-    app: Any = provider
-    async with serve_simulator(app) as there:
-        document = config(there, tmp_path, batches={"poll_s": 600})
-        async with (
-            farebox(tmp_path, document, migrated) as (url, farebox_app),
-            httpx.AsyncClient(base_url=url, headers=bearer(KEY)) as client,
-        ):
-            house = farebox_app.house
-            await client.post("/v1/responses", json=BODY)
-            await house.pipeline.ended()
-            known = await house.objects.find("resp_1")
-            assert known is not None
-            day_us = 86_400 * 1_000_000
-            data = known.data.replace(
-                str(known.created_at_us), str(known.created_at_us - 5 * day_us)
-            )
-            fresh, old = replace(known, upstream="gone"), replace(known, data=data)
-            background = house.pipeline.polling._background
-            again = [await background.advance(one, house.pipeline.config) for one in (fresh, old)]
+    async with one_process(tmp_path, migrated, provider, poll_s=600) as (house, client):
+        await begun(house, client)
+        known = await house.objects.find("resp_1")
+        assert known is not None
+        day_us = 86_400 * 1_000_000
+        data = known.data.replace(str(known.created_at_us), str(known.created_at_us - 5 * day_us))
+        fresh, old = replace(known, upstream="gone"), replace(known, data=data)
+        background = house.pipeline.polling._background
+        again = [await background.advance(one, house.pipeline.config) for one in (fresh, old)]
 
     assert again == [True, False]

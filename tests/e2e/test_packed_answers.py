@@ -2,14 +2,11 @@
 
 import gzip
 import json
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.running import KEY, SIMULATED, Row, bearer
-from tests.e2e.wire import recorder
+from tests.e2e.own_model import answered_with
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 CHUNK = {"id": "c1", "object": "chat.completion.chunk", "model": "own"}
@@ -33,33 +30,13 @@ def answer(packed: bytes, kind: str) -> bytes:
     return head.encode() + body + b"0\r\n\r\n"
 
 
-async def ask(start: Start, served: bytes, *, stream: bool) -> tuple[httpx.Response, Row]:
-    async with recorder(served) as upstream:
-        config: dict[str, Any] = {
-            "upstreams": {
-                "own": {"preset": "vllm", "base_url": f"{upstream.url}/v1"},
-                "sim": {"preset": "openai", "base_url": "{simulator}/v1", "api_key": SIMULATED},
-            },
-            "models": [{"match": "*", "upstream": "own"}],
-            "prices": [{"model": "own", "input_per_mtok": "1.00", "output_per_mtok": "4.00"}],
-        }
-        async with start(**config) as run, httpx.AsyncClient(base_url=run.url) as client:
-            body = {
-                "model": "own",
-                "messages": [{"role": "user", "content": "Hello"}],
-                "stream": stream,
-            }
-            got = await client.post("/v1/chat/completions", headers=bearer(KEY), json=body)
-            return got, await run.only_call()
-
-
 @pytest.mark.parametrize("parts", [1, 2])
 async def test_a_packed_stream(start: Start, parts: int) -> None:
     """The client gets it plain, as it was asked for, and without the usage that we asked for."""
     stream = SAID + COUNTED + DONE
     half = len(stream) // parts
     packed = b"".join(gzip.compress(part) for part in (stream[:half], stream[half:]))
-    got, row = await ask(start, answer(packed, "text/event-stream"), stream=True)
+    got, row = await answered_with(start, answer(packed, "text/event-stream"), stream=True)
 
     assert got.content == SAID + DONE
     assert "content-encoding" not in got.headers
@@ -68,7 +45,9 @@ async def test_a_packed_stream(start: Start, parts: int) -> None:
 
 
 async def test_a_packed_document(start: Start) -> None:
-    got, row = await ask(start, answer(gzip.compress(WHOLE), "application/json"), stream=False)
+    got, row = await answered_with(
+        start, answer(gzip.compress(WHOLE), "application/json"), stream=False
+    )
 
     assert got.content == WHOLE
     assert "content-encoding" not in got.headers
@@ -76,7 +55,7 @@ async def test_a_packed_document(start: Start) -> None:
 
 
 async def test_what_only_says_that_it_is_packed_is_an_upstreams_failure(start: Start) -> None:
-    got, row = await ask(start, answer(WHOLE, "application/json"), stream=False)
+    got, row = await answered_with(start, answer(WHOLE, "application/json"), stream=False)
 
     assert got.status_code == 502
     assert row["outcome"] == "upstream_failed"

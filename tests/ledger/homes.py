@@ -1,9 +1,8 @@
 """The places a ledger can live in, for tests that hold in each of them."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from proxy.ledger.database_ledger import DatabaseLedger
 from proxy.ledger.memory import MemoryLedger, MemoryTables
 from proxy.ledger.postgres import PostgresLedger
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.store import migrate
 from proxy.store.engine import Database
 from tests.ledger.samples import NOON_US
-from tests.postgres import new_database
+from tests.migrated import with_tables
 
 
 class Clock:
@@ -87,34 +85,14 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     """A new, migrated home of each kind."""
     async with AsyncExitStack() as stack:
         url: str | None = None
-        if request.param == "sqlite":
-            url = f"sqlite:///{tmp_path}/farebox.db"
-        elif request.param == "postgres":
-            server = request.getfixturevalue("postgres_server")
-            url = await stack.enter_async_context(migrated_database(server))
+        if request.param != "memory":
+            url = await stack.enter_async_context(with_tables(request, tmp_path))
         place = Home(url)
         stack.push_async_callback(place.close)
-        if request.param == "sqlite":
-            await migrate.upgrade(place.database())
         yield place
-
-
-@asynccontextmanager
-async def migrated_database(server: str) -> AsyncIterator[str]:
-    """A migrated PostgreSQL database: a copy of one that is migrated once for each server."""
-    template = f"farebox_template_{os.getpid()}"
-    async with new_database(server, template, lasting=True) as url:
-        database = Database(url)
-        await migrate.upgrade(database)
-        await database.close()
-    async with new_database(server, template=template) as url:
-        yield url
 
 
 @pytest.fixture
 async def ledger(home: Home) -> Any:
     """The first process in it."""
     return await home.open()
-
-
-Open = Callable[[], Any]

@@ -12,9 +12,9 @@ import pytest
 from proxy.core.budgets import EACH, Scope
 from proxy.core.call import Outcome
 from proxy.ledger.base import now_us
-from proxy.store import migrate
-from tests.ledger.homes import Home, migrated_database
+from tests.ledger.homes import Home
 from tests.ledger.samples import DAY_US, budget
+from tests.migrated import with_tables
 
 ROOT = Path(__file__).parents[2]
 CHILD = "tests.ledger.child"
@@ -23,13 +23,7 @@ CHILD = "tests.ledger.child"
 @pytest.fixture(params=["sqlite", "postgres"])
 async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
     """A migrated database that other processes can open too."""
-    if request.param == "sqlite":
-        home = Home(f"sqlite:///{tmp_path}/farebox.db")
-        await migrate.upgrade(home.database())
-        yield home
-        await home.close()
-        return
-    async with migrated_database(request.getfixturevalue("postgres_server")) as url:
+    async with with_tables(request, tmp_path) as url:
         home = Home(url)
         yield home
         await home.close()

@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from proxy.core.call import CallRecord
 from proxy.core.usage import Usage, UsageSource
 from proxy.ledger.base import LedgerOptions
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.store import migrate
 from proxy.store.engine import Database
 from tests.ledger.past import answered, prices, reprice, settle
 from tests.ledger.samples import DAY_US, NOON_US, budget, principal
@@ -51,20 +49,6 @@ BUDGETS = [
     budget(10**8, id="u", scope=Scope.USER, subject=EACH, window=Window.DAY, timezone="Asia/Kolkata"),
     budget(10**8, id="h", window=Window.HOUR),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with its tables, to be copied."""
-    file = tmp_path_factory.mktemp("exact") / "farebox.db"
-
-    async def make() -> None:
-        database = Database(f"sqlite:///{file}")
-        await migrate.upgrade(database)
-        await database.close()
-
-    asyncio.run(make())
-    return file
 
 
 def due(call: CallRecord, first: dict[str, Rule], second: dict[str, Rule]) -> int:

@@ -31,9 +31,9 @@ async def test_each_outcome_finds_its_calls(database: Database) -> None:
 
 
 @pytest.mark.parametrize("outcome", RARE)
-async def test_nothing_else_is_read(migrated_file: Path, outcome: Outcome) -> None:
+async def test_nothing_else_is_read(migrated: Path, outcome: Outcome) -> None:
     """The index of rare outcomes leads to them, in the order of the page."""
-    database = Database(f"sqlite:///{migrated_file}")
+    database = Database(f"sqlite:///{migrated}")
     query = newest_calls(CallFilter(outcome=outcome, from_us=1, to_us=2), 50, None)
     asked = query.compile(dialect=sqlite.dialect(paramstyle="named"))
 

@@ -26,6 +26,11 @@ def event(value: Any) -> bytes:
     return b"data: " + compact(value) + b"\n\n"
 
 
+def named_event(kind: str, **said: Any) -> bytes:
+    """An event with its name beside it and in it."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), compact({"type": kind, **said}))
+
+
 def chunk(*choices: Any, **extra: Any) -> dict[str, Any]:
     """A chunk as OpenAI writes it."""
     return {

@@ -46,15 +46,14 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(_TEXTS, values, max_size=6)
 
 
-def misplaced() -> st.SearchStrategy[Any]:
-    """Any JSON with names that a reader looks for, anywhere."""
-    names = st.sampled_from(
-        ["usage", "output", "type", "tool_usage", "tools", "image_gen", "input_tokens", "content"]
-    )
+def misplaced(*names: str) -> st.SearchStrategy[Any]:
+    """Any JSON with the names that a reader looks for, anywhere, and numbers that count nothing."""
     return st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
-        max_leaves=20,
+        st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(names), inner, max_size=4)
+        ),
+        max_leaves=15,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from proxy.core.estimate import input_bound
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.base import Address, Dialect, RequestFacts, Scanner, Watch
 from proxy.store.vocabulary import Vocabulary
@@ -22,6 +23,11 @@ def asked(dialect: Dialect, exchange: Exchange) -> RequestFacts:
     if exchange.get("request_json") is None:
         return RequestFacts(model="unknown", stream=exchange["stream"])
     return dialect.inspect(body_of(exchange), Address(exchange["path"].encode()))
+
+
+def held_input(body: bytes, facts: RequestFacts) -> int:
+    """The most tokens of input that a request is held for, before any tokenizer is asked."""
+    return input_bound(len(body), has_tools=facts.has_tools) + facts.more_input
 
 
 def scanner_of(

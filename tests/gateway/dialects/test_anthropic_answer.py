@@ -1,7 +1,7 @@
 """What an answer of Anthropic's messages says."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from proxy.core.usage import Usage
 from proxy.gateway.dialects.anthropic import AnthropicMessages
 from proxy.gateway.dialects.base import RequestFacts, Scanner, UsagePart, Watch
-from tests.gateway.dialects.chunks import compact, cut_every, relayed, words
+from tests.gateway.dialects.chunks import compact, cut_every, named_event, relayed, words
+from tests.gateway.dialects.documents import misplaced
 
 MESSAGES = AnthropicMessages()
 START_USAGE = {
@@ -24,28 +25,24 @@ START_USAGE = {
 }
 
 
-def event(kind: str, **said: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), compact({"type": kind, **said}))
-
-
 def start(usage: Any = START_USAGE) -> bytes:
     message = {"id": "msg_1", "model": "claude-sonnet-4-6", "content": [], "usage": usage}
-    return event("message_start", message=message)
+    return named_event("message_start", message=message)
 
 
 def text(said: str, index: int = 0) -> bytes:
     delta = {"type": "text_delta", "text": said}
-    return event("content_block_delta", index=index, delta=delta)
+    return named_event("content_block_delta", index=index, delta=delta)
 
 
-OPEN = event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-CLOSE = event("content_block_stop", index=0)
-STOP = event("message_stop")
+OPEN = named_event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+CLOSE = named_event("content_block_stop", index=0)
+STOP = named_event("message_stop")
 
 
 def end(**usage: Any) -> bytes:
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
-    return CLOSE + event("message_delta", delta=delta, usage=usage) + STOP
+    return CLOSE + named_event("message_delta", delta=delta, usage=usage) + STOP
 
 
 def scanner(
@@ -179,7 +176,7 @@ def test_a_stream_that_breaks_has_its_input_and_is_counted() -> None:
 def test_the_count_is_in_the_models_own_tokens() -> None:
     """Claude's vocabulary makes more of the same text, and wraps a call of a tool."""
     call = {"type": "input_json_delta", "partial_json": '{"a": 1}'}
-    stream = start() + text("one two") + event("content_block_delta", index=1, delta=call)
+    stream = start() + text("one two") + named_event("content_block_delta", index=1, delta=call)
 
     assert scanned(stream, model="claude-sonnet-4-6").count_output() == 5 + 3 + 38
 
@@ -195,7 +192,7 @@ def test_a_start_without_counts_leaves_both_sides_to_be_counted() -> None:
 
 
 def test_an_error_inside_a_stream_is_noted() -> None:
-    error = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+    error = named_event("error", error={"type": "overloaded_error", "message": "Overloaded"})
     scan = scanned(start() + OPEN + text("a") + error).scan
 
     assert (scan.error, scan.finished) == ("overloaded_error", False)
@@ -238,21 +235,21 @@ def test_a_documents_text_is_counted_where_no_usage_came() -> None:
     assert (watching.scan.usage, watching.count_output()) == (None, 4)
 
 
-_ODD: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["usage", "iterations", "type", "message", "delta", "error", "output_tokens",
-                 "cache_creation", "content", "index", "server_tool_use", "input_tokens", "model"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=15,
-)  # fmt: skip
+_ODD: Final = misplaced(
+    "usage",
+    "iterations",
+    "type",
+    "message",
+    "delta",
+    "error",
+    "output_tokens",
+    "cache_creation",
+    "content",
+    "index",
+    "server_tool_use",
+    "input_tokens",
+    "model",
+)
 _KINDS = ("message_start", "message_delta", "content_block_delta", "message_stop", "error", "")
 
 

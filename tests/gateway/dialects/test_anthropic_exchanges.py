@@ -6,7 +6,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from proxy.core.estimate import input_bound
 from proxy.core.usage import BUCKETS
 from proxy.gateway.dialects.anthropic import AnthropicMessages
 from proxy.gateway.dialects.base import NOWHERE, Patch
@@ -16,6 +15,7 @@ from tests.gateway.dialects.recorded import (
     Exchange,
     body_of,
     cuts,
+    held_input,
     replayed,
     scanner_of,
     totals,
@@ -114,7 +114,7 @@ def test_no_recorded_request_had_more_input_than_is_held_for(recorded: list[Exch
         facts = MESSAGES.inspect(body, NOWHERE)
         if facts.unbounded:
             continue
-        bound = input_bound(len(body), has_tools=facts.has_tools) + facts.more_input
+        bound = held_input(body, facts)
         assert input_tokens(exchange) <= bound, (exchange["id"], input_tokens(exchange), bound)
         bounded += 1
     assert bounded > 100

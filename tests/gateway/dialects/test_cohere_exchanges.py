@@ -6,7 +6,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from proxy.core.estimate import input_bound
 from proxy.gateway.dialects.base import NOWHERE, Dialect, Patch
 from proxy.gateway.paths import find_way
 from proxy.store.vocabulary import Vocabulary
@@ -15,6 +14,7 @@ from tests.gateway.dialects.recorded import (
     Exchange,
     body_of,
     cuts,
+    held_input,
     replayed,
     scanner_of,
     totals,
@@ -68,7 +68,7 @@ def test_no_recorded_request_cost_more_than_is_held_for(recorded: list[Exchange]
         billed = expected(exchange)
         if facts.unbounded:
             continue
-        bound = input_bound(len(body), has_tools=facts.has_tools) + facts.more_input
+        bound = held_input(body, facts)
         assert billed.get("input", 0) <= bound, exchange["id"]
         assert billed.get("searches", 0) <= facts.beside.searches, exchange["id"]
         bounded += 1

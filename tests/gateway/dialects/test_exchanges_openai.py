@@ -11,7 +11,14 @@ import pytest
 
 from proxy.core.errors import InvalidRequest
 from proxy.core.usage import Usage
-from proxy.gateway.dialects.base import Address, Dialect, RequestFacts, Watch, comes_in_events
+from proxy.gateway.dialects.base import (
+    Address,
+    Dialect,
+    RequestFacts,
+    Scanner,
+    Watch,
+    comes_in_events,
+)
 from proxy.gateway.paths import find_way
 from tests import recorded
 from tests.gateway.dialects.chunks import cut_every, pretokens, relayed
@@ -40,6 +47,16 @@ def facts_of(exchange: dict[str, Any], dialect: Dialect) -> RequestFacts | None:
 
 def content_type(exchange: dict[str, Any]) -> str:
     return str(exchange["content_type"] or "").partition(";")[0].strip().lower()
+
+
+def scanner_of(exchange: dict[str, Any], dialect: Dialect, facts: RequestFacts) -> Scanner:
+    watch = Watch(
+        streamed=comes_in_events(content_type(exchange)),
+        strip_usage=False,
+        output_cap=None,
+        count=pretokens,
+    )
+    return dialect.scanner(facts, watch)
 
 
 def expected(exchange: dict[str, Any]) -> tuple[int, int, int, int, int] | None:
@@ -88,13 +105,7 @@ def test_every_recorded_usage_is_found(size: int) -> None:
         facts = facts_of(exchange, dialect)
         if exchange["status"] != 200 or not text or facts is None:
             continue
-        watch = Watch(
-            streamed=comes_in_events(content_type(exchange)),
-            strip_usage=False,
-            output_cap=None,
-            count=pretokens,
-        )
-        scanner = dialect.scanner(facts, watch)
+        scanner = scanner_of(exchange, dialect, facts)
         body = text.encode()
         assert body == relayed(scanner, cut_every(body, size))
         found = (exchange["id"], totals(scanner.scan.usage))
@@ -150,13 +161,7 @@ def test_a_stated_cost_is_read() -> None:
         ticks = raw.get("cost_in_usd_ticks") or round((raw.get("cost") or 0) * 10**10)
         if not ticks:
             continue
-        watch = Watch(
-            streamed=comes_in_events(content_type(exchange)),
-            strip_usage=False,
-            output_cap=None,
-            count=pretokens,
-        )
-        scanner = dialect.scanner(facts, watch)
+        scanner = scanner_of(exchange, dialect, facts)
         relayed(scanner, [exchange["response_text"].encode()])
         assert scanner.scan.stated_nano == round(ticks / 10), exchange["id"]
         seen += 1

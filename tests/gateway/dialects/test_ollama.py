@@ -1,7 +1,7 @@
 """Ollama's own API: requests read and patched, answers scanned."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.dialects.base import NOWHERE, Dialect, Patch, RequestFacts, Scanner, Watch
 from proxy.gateway.dialects.ollama import ROUTES
 from tests.gateway.dialects.chunks import compact, cut_every, relayed, words
+from tests.gateway.dialects.documents import misplaced
 
 BY_PATH: dict[str, Dialect] = {route.path: route.dialect for route in ROUTES}
 CHAT, GENERATE, EMBED = BY_PATH["/api/chat"], BY_PATH["/api/generate"], BY_PATH["/api/embed"]
@@ -205,21 +206,21 @@ def test_a_stream_past_what_its_hold_pays_for_is_ended_as_at_its_limit(dialect: 
     assert ("message" in last, "response" in last) == (dialect is CHAT, dialect is GENERATE)
 
 
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["done", "message", "content", "tool_calls", "function", "eval_count", "error",
-                 "prompt_eval_count", "images", "messages", "options", "num_predict", "input"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)  # fmt: skip
+_JSON: Final = misplaced(
+    "done",
+    "message",
+    "content",
+    "tool_calls",
+    "function",
+    "eval_count",
+    "error",
+    "prompt_eval_count",
+    "images",
+    "messages",
+    "options",
+    "num_predict",
+    "input",
+)
 
 
 @given(st.lists(_JSON, max_size=4), st.integers(1, 40))

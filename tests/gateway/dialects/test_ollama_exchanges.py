@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from proxy.core.estimate import input_bound
 from proxy.gateway.dialects.base import NOWHERE, Dialect
 from proxy.gateway.paths import find_way
 from proxy.store.vocabulary import Vocabulary
@@ -13,6 +12,7 @@ from tests.gateway.dialects.recorded import (
     Exchange,
     body_of,
     cuts,
+    held_input,
     replayed,
     scanner_of,
     totals,
@@ -56,7 +56,7 @@ def test_no_recorded_request_had_more_input_than_is_held_for(recorded: list[Exch
         body = body_of(exchange)
         facts = dialect_of(exchange).inspect(body, NOWHERE)
         said = exchange["usage"][-1][1] if exchange["usage"] else {}
-        bound = input_bound(len(body), has_tools=facts.has_tools) + facts.more_input
+        bound = held_input(body, facts)
         assert said.get("prompt_eval_count", 0) <= bound
         assert facts.stream == exchange["stream"]
 

@@ -14,6 +14,7 @@ from tests.contract.upstream_server import (
     Peer,
     answering,
     body_of,
+    dying_on_reuse,
     exchange,
     post,
     serving,
@@ -25,13 +26,6 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"
 
 
 # Fresh connections
-
-
-async def dying_on_reuse(peer: Peer) -> None:
-    """Close while the second request is on its way."""
-    await peer.request()
-    await peer.send(OK)
-    await peer.request()
 
 
 async def test_a_fresh_request_leaves_idle_connections_alone(connect: Connect) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -17,18 +17,15 @@ from tests.contract.upstream_server import (
     body_of,
     exchange,
     get,
+    pieces,
     post,
     serving,
+    stalling,
     until,
 )
 
 Connect = Callable[..., Http1Client]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 async def test_the_connection_is_free_once_the_last_byte_has_come(connect: Connect) -> None:
@@ -110,13 +107,7 @@ async def test_bytes_that_nobody_asked_for_close_the_connection(
     connect: Connect, surplus: bytes
 ) -> None:
     """Whether they come with the answer, or later."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(OK + surplus)
-        await peer.hold()
-
-    async with serving(script) as server:
+    async with serving(stalling(OK + surplus)) as server:
         client = connect(server.url)
         bodies = [(await exchange(client, post()))[2] for _ in range(3)]
 
@@ -163,12 +154,7 @@ async def test_waiters_are_told_when_nobody_can_connect(connect: Connect) -> Non
 
 
 async def test_waiting_in_vain_leaves_the_queue(connect: Connect) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(HEAD)
-        await peer.hold()
-
-    async with serving(script) as server:
+    async with serving(stalling(HEAD)) as server:
         client = connect(server.url, max_connections=1, timeouts=Timeouts(connect=0.2))
         busy = await client.send(post())
         with pytest.raises(UpstreamTimeout, match="busy"):
@@ -228,12 +214,7 @@ async def test_a_call_cancelled_at_any_moment_leaves_a_clean_pool(
 
 
 async def test_closing_the_client_ends_calls_and_waiters(connect: Connect) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(HEAD + b"abc")
-        await peer.hold()
-
-    async with serving(script) as server:
+    async with serving(stalling(HEAD + b"abc")) as server:
         client = connect(server.url, max_connections=1)
         response = await client.send(post())
         waiting = asyncio.ensure_future(client.send(post()))
