@@ -140,7 +140,7 @@ class House:
     async def abandon(self) -> None:
         """Close what a start that failed has opened: a thread that waits would keep the process."""
         await self._end_tasks()
-        with contextlib.suppress(LedgerError):
+        with contextlib.suppress(LedgerError):  # the start's own failure is the one to be told
             await self._close()
         # Its words are in the log; what the server adds has no place to go, and would go to stderr.
         logging.getLogger().addHandler(logging.NullHandler())
@@ -212,7 +212,7 @@ class House:
 
     async def _retire(self, upstream: Upstream, longest_s: float) -> None:
         """Close an upstream's connections when no call can use them any more."""
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError):  # the house stops: at once then
             await asyncio.sleep(longest_s)
         await upstream.client.aclose()
 

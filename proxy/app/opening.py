@@ -50,6 +50,7 @@ class Opening:
         """Ask no more."""
         if self._task is not None:
             self._task.cancel()
+            # What it failed with was told: by ``begin``, or in the log.
             with suppress(asyncio.CancelledError, FareboxError):
                 await self._task
 

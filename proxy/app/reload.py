@@ -34,12 +34,14 @@ async def watch_file(path: Path, reload: Callable[[], Awaitable[bool]]) -> None:
     """
     wake = asyncio.Event()
     loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+    # A loop outside of the main thread gets no signals: asyncio says so by RuntimeError, uvloop by
+    # ValueError. The file is looked at there, too.
+    with contextlib.suppress(RuntimeError, ValueError):
         loop.add_signal_handler(signal.SIGHUP, wake.set)
     seen = _stamp(path)
     done = True
     while True:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError):  # it is time to look
             await asyncio.wait_for(wake.wait(), _EVERY_S)
         now = _stamp(path)
         if done and not wake.is_set() and (now is None or now == seen):

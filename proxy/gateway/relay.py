@@ -93,7 +93,7 @@ class Relay:
 
     async def _count_what_came(self) -> None:
         """Before the upstream is left: what has come is billed, whether anybody took it or not."""
-        with contextlib.suppress(UpstreamFailed):
+        with contextlib.suppress(UpstreamFailed):  # nothing more came than was counted
             while self.response.ready and not self.scanner.cut:
                 if not (data := await self.response.read()):
                     break

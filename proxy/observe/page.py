@@ -48,7 +48,7 @@ class MetricsPage:
         others = await self._workers.others() if self._workers else []
         own = self._metrics.snapshot()
         values: list[Snapshot] = [own, *(other.values for other in others), self._about]
-        with contextlib.suppress(LedgerError):
+        with contextlib.suppress(LedgerError):  # as above: without budgets rather than not at all
             values.append(self._metrics.budgets(await self._budgets()))
         exemplars = None
         if openmetrics:

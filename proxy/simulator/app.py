@@ -21,7 +21,7 @@ from proxy.simulator.exchange import ClientLeft, Exchange, Receive, Scope, Send
 from proxy.simulator.invoice import Charge, Invoice, Outcome, Ticket
 from proxy.simulator.other_endpoints import OtherEndpoints
 from proxy.simulator.passthrough import Receipt, download
-from proxy.simulator.request import controls_of, model_of, parse_object, read_chat, user_of
+from proxy.simulator.request import controls_of, read_asked, read_chat
 
 API_KEY: Final = "sk-simulated"
 _JSON: Final = (b"content-type", b"application/json")
@@ -109,11 +109,7 @@ class Simulator:
             await self._pass_through(exchange, ticket)
 
     async def _chat(self, exchange: Exchange, ticket: Ticket, serial: str) -> None:
-        body = await exchange.body()
-        parsed = parse_object(body)
-        model = model_of(parsed, embeds=False)
-        ticket.model_requested, ticket.user = parsed["model"], user_of(parsed)
-        controls = controls_of(body, parsed["model"])
+        parsed, model, controls = read_asked(await exchange.body(), ticket)
         if await self._misbehaves(exchange, ticket, controls):
             return
         request = read_chat(parsed, model, controls)
@@ -122,11 +118,7 @@ class Simulator:
         await answer.send(self._headers(ticket))
 
     async def _embed(self, exchange: Exchange, ticket: Ticket) -> None:
-        body = await exchange.body()
-        parsed = parse_object(body)
-        model = model_of(parsed, embeds=True)
-        ticket.model_requested, ticket.user = parsed["model"], user_of(parsed)
-        controls = controls_of(body, parsed["model"])
+        parsed, model, controls = read_asked(await exchange.body(), ticket, embeds=True)
         if await self._misbehaves(exchange, ticket, controls):
             return
         await exchange.pause(controls.first_byte_ms)

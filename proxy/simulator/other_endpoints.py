@@ -12,11 +12,9 @@ from proxy.simulator.exchange import Exchange
 from proxy.simulator.invoice import Charge, Outcome, Ticket
 from proxy.simulator.request import (
     ChatRequest,
-    controls_of,
-    model_of,
     parse_object,
+    read_asked,
     read_chat,
-    user_of,
 )
 
 Header = tuple[bytes, bytes]
@@ -65,11 +63,7 @@ class OtherEndpoints:
     async def _respond(
         self, exchange: Exchange, ticket: Ticket, serial: str, headers: list[Header]
     ) -> None:
-        body = await exchange.body()
-        parsed = parse_object(body)
-        model = model_of(parsed, embeds=False)
-        ticket.model_requested, ticket.user = parsed["model"], user_of(parsed)
-        controls = controls_of(body, parsed["model"])
+        parsed, model, controls = read_asked(await exchange.body(), ticket)
         if await self._misbehaves(exchange, ticket, controls):
             return
         request = read_chat(responses.as_chat(parsed), model, controls)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from proxy.simulator import catalogue, errors, language
 from proxy.simulator.catalogue import Model
 from proxy.simulator.controls import Controls, UnknownControl, read_controls
+from proxy.simulator.invoice import Ticket
 
 _MOST_CHOICES: Final = 128
 _PER_MESSAGE, _PER_ANSWER, _PER_IMAGE, _BYTES_PER_TOOL_TOKEN = 4, 3, 85, 4
@@ -21,7 +22,6 @@ class ChatRequest:
     """What one chat completion asks for."""
 
     model: Model
-    requested: str
     controls: Controls
     seed: int  # of the text: the same for the same messages and `seed`
     prompt_tokens: int
@@ -36,6 +36,22 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     obfuscate: bool
+
+
+class Asked(NamedTuple):
+    """What a request says before its messages are read."""
+
+    document: dict[str, Any]
+    model: Model
+    controls: Controls
+
+
+def read_asked(body: bytes, ticket: Ticket, *, embeds: bool = False) -> Asked:
+    """Read what a request names, and note it for the invoice. Raises Problem."""
+    parsed = parse_object(body)
+    model = model_of(parsed, embeds=embeds)
+    ticket.model_requested, ticket.user = parsed["model"], user_of(parsed)
+    return Asked(parsed, model, controls_of(body, parsed["model"]))
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -89,7 +105,6 @@ def read_chat(parsed: dict[str, Any], model: Model, controls: Controls) -> ChatR
     tier = controls.tier or model.tier(_string(parsed, "service_tier"))
     return ChatRequest(
         model=model,
-        requested=parsed["model"],
         controls=controls,
         seed=crc32(orjson.dumps([messages, parsed.get("seed")])),
         prompt_tokens=prompt_tokens,

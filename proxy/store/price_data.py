@@ -14,7 +14,8 @@ one for each model, in the order of its ids:
   ``when``; the first that gives a key wins.
 - ``usd``: price by unit, as text because floats can't hold prices. An object instead of a text gives
   the price above so many input tokens: ``{"0":"2.5","272000":"5"}``; the whole request is priced by it.
-- ``fallback``, of a provider: others whose models it serves at their prices.
+- ``fallback``, of a provider: others whose models it serves at their prices. (``api`` is for who reads
+  the file: the provider of an upstream is named by its preset, or by the configuration.)
 
 ``supplement.jsonl`` has what that source lacks, in the same format, with a source of its own (and
 ``source`` and ``checked`` at each line: where a price was read, and when). Its models are tried before
@@ -33,7 +34,6 @@ Parsed a provider at a time, on its first use.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,13 +96,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Provider:
-    id: str
-    api: re.Pattern[str] | None
-    fallback: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Amendment:
     """What the supplement adds to models of a provider."""
 
@@ -131,7 +124,7 @@ class PriceData:
     def __init__(self, text: bytes, supplement: bytes = b"") -> None:
         """Take the files' texts apart, by provider. Raises ValueError where one is no price data."""
         self._unparsed: dict[str, list[bytes]] = {}
-        self._providers: dict[str, _Provider] = {}
+        self._providers: dict[str, tuple[str, ...]] = {}  # and those whose models it serves
         self._models: dict[str, tuple[ListPrice, ...]] = {}
         self._amendments: dict[str, tuple[_Amendment, ...]] = {}
         self._amended: dict[tuple[str, str, str], ListPrice] = {}
@@ -142,7 +135,7 @@ class PriceData:
             lines = self._unparsed.get(provider)
             if lines is None:
                 self._unparsed[provider] = []
-                self._providers[provider] = _provider(orjson.loads(line))
+                self._providers[provider] = _fallback(orjson.loads(line))
             else:
                 lines.append(line)
         if supplement:
@@ -155,7 +148,7 @@ class PriceData:
             provider = line[13 : line.index(b'"', 13)].decode()
             self._supplied.setdefault(provider, []).append(line)
             if provider not in self._providers:
-                self._providers[provider] = _provider(orjson.loads(line))
+                self._providers[provider] = _fallback(orjson.loads(line))
 
     @classmethod
     def load(cls, path: Path = DATA_FILE, supplement: Path | None = SUPPLEMENT_FILE) -> "PriceData":
@@ -183,15 +176,6 @@ class PriceData:
         spellings = (name, ALIASES.get(dashed, dashed))
         return next((known for known in spellings if known in self._providers), None)
 
-    def provider_at(self, base_url: str) -> str | None:
-        """The provider whose API is at this address; None for one's own servers."""
-        # OpenAI's regional hosts (eu.api.openai.com) are not in its pattern.
-        url = re.sub(r"^(https?://)(?:us|eu)\.(?=api\.openai\.com)", r"\1", base_url)
-        for provider in self._providers.values():
-            if provider.api and provider.api.match(url):
-                return provider.id
-        return None
-
     def models(self, provider: str) -> tuple[ListPrice, ...]:
         """Every model of a provider, in the order in which they are tried, as it is sold there."""
         return tuple(self._as_sold(provider, model) for model in self._own_models(provider))
@@ -201,7 +185,7 @@ class PriceData:
         known = self.provider_id(provider)
         if known is None:
             return None
-        sellers = (known, *self._providers[known].fallback)
+        sellers = (known, *self._providers[known])
         exact = set(exact_names(model))
         for name in names(model):
             for listed in self._candidates(sellers):
@@ -266,11 +250,8 @@ def _amendment(line: dict[str, Any]) -> _Amendment:
     )
 
 
-def _provider(line: dict[str, Any]) -> _Provider:
-    api = line.get("api")
-    return _Provider(
-        line["provider"], re.compile(api) if api else None, tuple(line.get("fallback", ()))
-    )
+def _fallback(line: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(line.get("fallback", ()))
 
 
 def _model(line: dict[str, Any]) -> ListPrice:

@@ -142,7 +142,7 @@ class Vocabulary:
     def _load_soon(self, name: str) -> None:
         if name not in self._asked:
             self._asked.add(name)
-            with suppress(RuntimeError):  # we are stopping
+            with suppress(RuntimeError):  # the threads are stopping: nobody will count any more
                 self._threads.submit(self._encoder, name)
 
     def _encoder(self, name: str) -> EncodeOrdinary | None:

@@ -20,6 +20,6 @@ def write_whole(path: Path, data: bytes, mode: int = OWNER_ONLY) -> None:
         Path(beside).chmod(mode)
         Path(beside).replace(path)
     except BaseException:  # whatever ended it
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what ended it is to be told, not this
             Path(beside).unlink()
         raise

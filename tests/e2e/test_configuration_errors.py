@@ -129,12 +129,16 @@ def test_a_wrong_variable_is_told_by_its_name(tmp_path: Path) -> None:
 
 def test_a_bad_option_is_told(tmp_path: Path) -> None:
     """As every command line does: what is wrong, and exit code 2."""
-    for arguments in (["serve", "--port", "x"], ["serve", "--wrokers", "2"], ["sreve"]):
+    for said, arguments in (
+        ("'--port'", ["serve", "--port", "x"]),
+        ("--wrokers", ["serve", "--wrokers", "2"]),
+        ("'sreve'", ["sreve"]),
+    ):
         done = farebox(*arguments, cwd=tmp_path)
 
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
-        assert arguments[-1] in done.stderr or arguments[1] in done.stderr
+        assert said in done.stderr
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Old calls go; every sum that they are part of stays true, and is still checked."""
 
 import asyncio
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from msgspec.structs import replace
 from sqlalchemy import func, select, text
 
 from proxy.core.budgets import EACH, Scope, Window
-from proxy.ledger import partitions
+from proxy.ledger import partitions, prune_months
 from proxy.ledger.cover import StoredBudget
 from proxy.ledger.prune import Cut, Pruned, cut
 from proxy.ledger.pruning import Pruning
@@ -327,14 +329,18 @@ async def test_a_month_with_an_attempt_of_a_call_that_stays_is_not_dropped(
 
 
 @on_postgres
-async def test_a_drop_waits_for_who_reads(home: Home, ledger: Any) -> None:
+async def test_a_drop_waits_for_who_reads(
+    home: Home, ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A report that is under way is not cut short; the prune tries again until it is over."""
+    waited = threading.Event()
+    monkeypatch.setattr(prune_months, "time", SimpleNamespace(sleep=lambda _: waited.set()))
     await make_months(home, 150)
     await settle(ledger, days_ago(130))
     reading = await _reader(home.url or "")
     pruning = asyncio.create_task(prune(home, 90))
 
-    await asyncio.sleep(0.8)  # longer than a drop waits once
+    assert await asyncio.to_thread(waited.wait, 10)
     assert not pruning.done()
     await reading()
 

@@ -42,6 +42,9 @@ class Plan(BaseModel):
     score: float | None
 
 
+PLAN = Plan(title="simulated", steps=[Step(explanation="simulated", done=True)], score=7.5)
+
+
 def asking(marker: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": f"[[sim: {marker}]]"}]
 
@@ -86,11 +89,7 @@ async def test_stream_with_usage(sdk: AsyncOpenAI, provider: Provider) -> None:
 async def test_parse(sdk: AsyncOpenAI) -> None:
     answer = await sdk.chat.completions.parse(model="gpt-4o", messages=HELLO, response_format=Plan)
 
-    parsed = answer.choices[0].message.parsed
-    assert (
-        Plan(title="simulated", steps=[Step(explanation="simulated", done=True)], score=7.5)
-        == parsed
-    )
+    assert answer.choices[0].message.parsed == PLAN
 
 
 async def test_parse_streamed(sdk: AsyncOpenAI) -> None:
@@ -99,7 +98,7 @@ async def test_parse_streamed(sdk: AsyncOpenAI) -> None:
     ) as stream:
         answer = await stream.get_final_completion()
 
-    assert answer.choices[0].message.parsed is not None
+    assert answer.choices[0].message.parsed == PLAN
 
 
 async def test_an_object_that_is_cut_by_the_cap(sdk: AsyncOpenAI) -> None:

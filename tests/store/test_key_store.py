@@ -62,6 +62,7 @@ async def test_a_key_made_by_another_process_works_at_once(
     found = await store.find(new.secret)
 
     assert found is not None
+    assert (found.id, found.name, found.team) == (new.stored.id, "app", TEAMS["search"])
 
 
 async def test_a_name_is_given_once(store: KeyStore) -> None:

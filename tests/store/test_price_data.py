@@ -122,25 +122,6 @@ def test_what_is_not_in_the_data_is_not_guessed(data: PriceData, provider: str, 
     assert data.find(provider, model) is None
 
 
-@pytest.mark.parametrize(
-    ("url", "provider"),
-    [
-        ("https://api.openai.com/v1", "openai"),
-        ("https://eu.api.openai.com/v1", "openai"),
-        ("https://acme.openai.azure.com/openai/v1", "azure"),
-        ("https://api.groq.com/openai/v1", "groq"),
-        ("https://bedrock-runtime.eu-west-1.amazonaws.com", "aws"),
-        ("https://generativelanguage.googleapis.com/v1beta", "google"),
-        ("http://127.0.0.1:8000/v1", None),
-        ("https://example.com/?https://api.openai.com", None),
-    ],
-)
-def test_a_provider_is_known_by_its_address(
-    data: PriceData, url: str, provider: str | None
-) -> None:
-    assert data.provider_at(url) == provider
-
-
 # Files that are none
 
 

@@ -197,7 +197,7 @@ def test_every_amendment_concerns_some_model() -> None:
         if line.get("amend"):
             clause = matcher(line["amend"])
             provider = line["provider"]
-            sellers = {provider, *data._providers[provider].fallback}
+            sellers = {provider, *data._providers[provider]}
             ids = [model.id.lower() for seller in sellers for model in data.models(seller)]
 
             assert any(map(clause, ids)), line
