@@ -38,7 +38,13 @@ async def with_tables(request: pytest.FixtureRequest, folder: Path) -> AsyncIter
         shutil.copy(request.getfixturevalue("migrated"), folder / "farebox.db")
         yield f"sqlite:///{folder}/farebox.db"
         return
-    server = request.getfixturevalue("postgres_server")
+    async with migrated_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+@asynccontextmanager
+async def migrated_database(server: str) -> AsyncIterator[str]:
+    """A PostgreSQL database with its tables and nothing in them."""
     template = f"farebox_template_{os.getpid()}"
     async with new_database(server, template, lasting=True) as url:
         await make_tables(url)

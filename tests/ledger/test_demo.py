@@ -13,8 +13,9 @@ from proxy.ledger.demo.tempo import hourly_counts
 from proxy.ledger.rows import CALL_COLUMNS
 from proxy.store.engine import Database
 from proxy.store.pricebook import layered_book
-from tests.ledger.homes import Home, migrated_database
+from tests.ledger.homes import Home
 from tests.ledger.samples import NOON_US
+from tests.migrated import migrated_database
 
 PLAN = DemoPlan(days=35, calls=1500, seed=3, now_us=NOON_US)
 
