@@ -4,13 +4,14 @@ Every query has a name and a sentence. Pages go by key, not by offset: call ids 
 time, so that a page deep down costs what the first one does and new calls shift nothing.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import RowMapping, Select, func, or_, select
 
 from proxy.core.present import CallRow
 from proxy.store.adjusted import adjusted
+from proxy.store.call_days import days_of, is_somebodys, stretches
 from proxy.store.call_filter import CallFilter
 from proxy.store.engine import Database
 from proxy.store.reports import NO_CURSOR, BadCursor, Reports, SpendPage, SpendQuery
@@ -39,9 +40,23 @@ class Records:
 
     async def calls(self, wanted: CallFilter, limit: int, cursor: str | None = None) -> CallPage:
         """A page of calls, the newest first."""
-        rows = await self._database.fetch(newest_calls(wanted, limit + 1, cursor))
+        rows = await self._newest(wanted, limit + 1, cursor)
         items = [call_row(row) for row in rows[:limit]]
         return CallPage(items, _cursor(rows[limit - 1]) if len(rows) > limit else None)
+
+    async def _newest(
+        self, wanted: CallFilter, limit: int, cursor: str | None
+    ) -> Sequence[RowMapping]:
+        query = newest_calls(wanted, limit, cursor)
+        if not is_somebodys(wanted):
+            return await self._database.fetch(query)
+        days = await self._database.fetch(days_of(wanted))
+        rows: list[RowMapping] = []
+        for stretch in stretches(wanted, [(row["day"], row["team"]) for row in days]):
+            rows += await self._database.fetch(newest_calls(stretch, limit - len(rows), cursor))
+            if len(rows) == limit:
+                break
+        return rows
 
     async def spend(self, query: SpendQuery, limit: int, cursor: str | None = None) -> SpendPage:
         """A page of what was spent, grouped. Raises BadCursor."""
