@@ -1,13 +1,16 @@
 """Takes the pictures of docs/ui.md anew: ``.venv/bin/python -m docs.screenshots`` (needs chromium).
 
-Each page and state of /ui, over a made-up ledger, in headless Chromium, as PNG with few colours.
+Each page and state of /ui, over a made-up ledger, in headless Chromium, as PNG with few colours. Farebox
+believes that it is late in a month, whenever the pictures are taken: a month that has just begun shows nothing.
 """
 
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -51,7 +54,7 @@ def main() -> None:
 def take_all(folder: Path, calls: int) -> None:
     """Each page and state, over so many calls."""
     folder.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
+    with _late_in_a_month(), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=ARGUMENTS
         )
@@ -91,6 +94,22 @@ def _states(browser: Browser, site: Served, folder: Path) -> None:
     with _window(browser, site, "light", WIDE, site.secrets["growth-prod"]) as page:
         page.goto("/ui/budgets")
         _take(page, folder, "team-over-budget")
+
+
+@contextmanager
+def _late_in_a_month() -> Iterator[None]:
+    """The last 24th, at three."""
+    now = datetime.now(UTC)
+    then = now.replace(day=24, hour=15, minute=0)
+    if then > now:
+        then = (now.replace(day=1) - timedelta(days=1)).replace(day=24, hour=15, minute=0)
+    clocks, behind_s = (time.time, time.time_ns), round((now - then).total_seconds())
+    time.time = lambda: clocks[0]() - behind_s
+    time.time_ns = lambda: clocks[1]() - behind_s * 1_000_000_000
+    try:
+        yield
+    finally:
+        time.time, time.time_ns = clocks
 
 
 @contextmanager

@@ -12,3 +12,8 @@ def now_us() -> int:
 def epoch_us(moment: datetime) -> int:
     """The moment."""
     return round(moment.timestamp() * 1_000_000)
+
+
+def now_s() -> float:
+    """The same in seconds."""
+    return time.time()

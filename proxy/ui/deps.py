@@ -1,6 +1,5 @@
 """What the page needs of the rest of the house; ``app`` hands it in."""
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +8,7 @@ from proxy.core.budgets import Budget
 from proxy.ledger.base import BudgetView
 from proxy.settings import Settings
 from proxy.store.audits import Audits
+from proxy.store.clock import now_s
 from proxy.store.keys import KeyStore
 from proxy.store.latency import Latencies
 from proxy.store.records import Records
@@ -35,4 +35,4 @@ class UiDeps:
     audits: Audits
     settings: Callable[[], Settings]  # the configuration of the moment
     settled: Callable[[], Awaitable[None]]  # waits until answered calls are in the ledger
-    clock_s: Callable[[], float] = time.time
+    clock_s: Callable[[], float] = now_s
