@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxy.cli.output import Column, Format, FormatOption, show, write
+from proxy.cli.refused import refused, wrong
 from proxy.cli.session import (
     ACTOR,
     ConfigOption,
@@ -93,14 +94,11 @@ def _body(given: dict[str, Any]) -> "BudgetBody":
     from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
 
     from proxy.admin.shapes import BudgetBody  # noqa: PLC0415 - see above
-    from proxy.admin.wording import explained  # noqa: PLC0415 - see above
 
     try:
         return BudgetBody.model_validate(given)
     except ValidationError as error:
-        message, param = explained(error.errors()[:1])
-        hint = f"--{(param or 'scope').replace('_', '-')}"
-        raise typer.BadParameter(message, param_hint=hint) from None
+        raise refused(error, "--scope") from None
 
 
 async def _set(body: "BudgetBody") -> "list[BudgetView]":
@@ -113,8 +111,7 @@ async def _set(body: "BudgetBody") -> "list[BudgetView]":
         try:
             budget = changed_budget(body, await ledger.budgets(), teams, settings.defaults)
         except Problem as problem:
-            hint = f"--{(problem.param or 'scope').replace('_', '-')}"
-            raise typer.BadParameter(problem.message, param_hint=hint) from None
+            raise wrong(problem.message, problem.param, "--scope") from None
         await ledger.set_budget(budget, ACTOR)
         return [view for view in await ledger.budgets() if view.budget.id == budget.id]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxy.cli.progress import progress
+from proxy.cli.refused import refused
 from proxy.cli.session import ConfigOption, load, opened, run_async, use_config
 
 if TYPE_CHECKING:
@@ -43,12 +44,24 @@ def demo_data(
     use_config(config)
     settings, _ = load()
     if database is not None:
-        settings = settings.model_copy(update={"database": database})
+        settings = settings.model_copy(update={"database": _checked(database)})
     plan = DemoPlan(days, calls, seed, time.time_ns() // 1000, append)
     if write_config is not None:
         _write_config(write_config, settings)
     made = run_async(_seed(settings, plan))
     _tell(made, write_config)
+
+
+def _checked(database: str) -> str:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
+
+    from proxy.settings.fields import DatabaseUrl  # noqa: PLC0415 - see above
+
+    try:
+        url: str = TypeAdapter(DatabaseUrl).validate_python(database)
+    except ValidationError as error:
+        raise refused(error, "--database") from None
+    return url
 
 
 async def _seed(settings: "Settings", plan: "DemoPlan") -> "Seeded":

@@ -153,6 +153,10 @@ def _target(path: Path | None) -> Iterator[TextIO]:
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A name to write to; the file has its own once all of it is there."""
+    if not path.parent.is_dir():
+        raise FareboxError(
+            f"there is no folder {path.parent} to write {path.name} to; make it first"
+        )
     temporary = path.with_name(path.name + ".part")
     try:
         yield temporary

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxy.cli.output import Column, Format, FormatOption, show
+from proxy.cli.refused import refused
 from proxy.cli.session import ACTOR, ConfigOption, key_store, load, opened, run_async, use_config
 from proxy.cli.spans import moment, span_s
 
@@ -66,13 +67,11 @@ def _request(given: dict[str, Any]) -> "KeyRequest":
     from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
 
     from proxy.admin.shapes import KeyBody  # noqa: PLC0415 - see above
-    from proxy.admin.wording import explained  # noqa: PLC0415 - see above
 
     try:
         return KeyBody.model_validate(given).request()
     except ValidationError as error:
-        message, _ = explained(error.errors()[:1])
-        raise typer.BadParameter(message) from None
+        raise refused(error, "name") from None
 
 
 async def _create(request: "KeyRequest") -> "NewKey":

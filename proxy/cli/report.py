@@ -9,6 +9,7 @@ import typer
 
 from proxy.cli import budgets as budget_commands
 from proxy.cli.output import Column, Format, FormatOption, show, write
+from proxy.cli.refused import refused
 from proxy.cli.session import ConfigOption, load, opened_to_read, run_async, use_config
 from proxy.cli.spans import moment
 from proxy.core.errors import FareboxError
@@ -114,7 +115,6 @@ def _query(
     from pydantic import ValidationError  # noqa: PLC0415 - slow; ``--help`` does without
 
     from proxy.admin.queries import SpendRequest  # noqa: PLC0415 - see above
-    from proxy.admin.wording import explained  # noqa: PLC0415 - see above
     from proxy.store.clock import now_us  # noqa: PLC0415 - see above
     from proxy.store.reports import SpendQuery, UnknownGroup, read_groups  # noqa: PLC0415 - see above
 
@@ -125,9 +125,7 @@ def _query(
     except UnknownGroup as error:
         raise typer.BadParameter(str(error), param_hint="--by") from None
     except ValidationError as error:
-        message, param = explained(error.errors()[:1])
-        hint = "--window" if param else "--from"
-        raise typer.BadParameter(message, param_hint=hint) from None
+        raise refused(error, "--from") from None
 
 
 async def _spends(*asked: "tuple[SpendQuery, int]") -> list[list[dict[str, Any]]]:
