@@ -1,6 +1,6 @@
 """Recorded answers, replayed to a dialect without a network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from proxy.core.estimate import input_bound
@@ -68,3 +68,18 @@ def cuts(answer: bytes, mark: bytes = b"\n\n") -> Iterator[bytes]:
     while (at := answer.find(mark, at) + len(mark)) >= len(mark):
         if at < len(answer):
             yield answer[:at]
+
+
+def broken_off(
+    answer: bytes, scanner_for: Callable[[], Scanner], *ends: bytes, mark: bytes = b"\n\n"
+) -> Iterator[Scanner]:
+    """A scanner after each event at which a stream may break before its end; no byte of it changes."""
+    counted = 0
+    for part in cuts(answer, mark):
+        if any(end in part for end in ends):
+            return
+        scanner = scanner_for()
+        assert part == relayed(scanner, [part])
+        assert scanner.count_output() >= counted - 3  # a word that goes on may be fewer tokens
+        counted = scanner.count_output()
+        yield scanner

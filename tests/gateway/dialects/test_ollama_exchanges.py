@@ -1,5 +1,6 @@
 """Recorded answers of Ollama's own API. Skipped where the recordings are absent."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,10 @@ import pytest
 from proxy.gateway.dialects.base import NOWHERE, Dialect
 from proxy.gateway.paths import find_way
 from proxy.store.vocabulary import Vocabulary
-from tests.gateway.dialects.chunks import relayed
 from tests.gateway.dialects.recorded import (
     Exchange,
     body_of,
-    cuts,
+    broken_off,
     held_input,
     replayed,
     scanner_of,
@@ -68,11 +68,8 @@ def test_a_stream_that_breaks_is_estimated(recorded: list[Exchange], tmp_path: P
             continue
         answer = exchange["response_text"].encode()
         counted = 0
-        for part in cuts(answer, b"\n"):
-            if b'"done":true' in part:
-                break
-            scanner = scanner_of(dialect_of(exchange), exchange, vocabulary)
-            assert part == relayed(scanner, [part])
+        made = partial(scanner_of, dialect_of(exchange), exchange, vocabulary)
+        for scanner in broken_off(answer, made, b'"done":true', mark=b"\n"):
             assert (scanner.scan.usage, scanner.scan.finished) == (None, False)
             counted = scanner.count_output()
         billed = exchange["usage"][-1][1]["eval_count"]
