@@ -200,7 +200,9 @@ def _found(connection: Connection, name_or_id: str) -> StoredKey:
     query = select(keys).where(or_(keys.c.id == name_or_id, keys.c.name == name_or_id))
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise KeyNotFound(f"there is no key with the name or id {name_or_id!r}")
+        raise KeyNotFound(
+            f"there is no key with the name or id {name_or_id!r}; the list of keys has them"
+        )
     return stored(row)
 
 

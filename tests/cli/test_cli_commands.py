@@ -93,7 +93,7 @@ def test_a_key_is_revoked(cli: Cli) -> None:
     ("arguments", "code", "message"),
     [
         (["keys", "create", "app", "--team", "serach"], 1, "known: billing, search"),
-        (["keys", "revoke", "nobody"], 1, "no key with the name or id 'nobody'"),
+        (["keys", "revoke", "nobody"], 1, "'nobody'; the list of keys has them"),
         (["keys", "create", "app"], 2, "--team"),
         (["keys", "create", "a/b", "--team", "search"], 2, "without blanks, slashes"),
         (["keys", "create", "--team", "search", "--", "-app"], 2, "begin with no dash"),

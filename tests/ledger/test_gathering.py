@@ -92,12 +92,13 @@ async def test_what_no_call_waits_for_may_take_longer_than_a_call() -> None:
     assert sorted(ended[2:]) == ["replayed", "swept"]
 
 
-async def test_a_settlement_waits_for_company_but_not_for_long() -> None:
+async def test_a_settlement_waits_for_company_but_not_for_long(pass_time: PassTime) -> None:
     """A hold that comes meanwhile takes it along at once; else it goes alone."""
-    writer = Writer(linger_s=30.0)
+    writer = Writer(linger_s=30.0, timeout_s=100)
     asked = request(5)
     settled = ask(writer, Settle(settlement(asked, 1)))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    await pass_time(20)
     assert writer.batches == []
 
     held = ask(writer, Reserve(request(7)))
@@ -105,22 +106,28 @@ async def test_a_settlement_waits_for_company_but_not_for_long() -> None:
     writer.answer()
     await asyncio.gather(settled, held)
 
-    writer = Writer(linger_s=0.001)
+    writer = Writer(linger_s=30.0, timeout_s=100)
     settled = ask(writer, Settle(settlement(asked, 1)))
-    assert len(await writer.next()) == 1
+    await asyncio.sleep(0)
+    await pass_time(30)
+    assert [len(batch) for batch in writer.batches] == [1]
     writer.answer()
     await settled
 
 
-async def test_a_settlement_does_not_wait_where_somebody_wants_its_room() -> None:
+async def test_a_settlement_does_not_wait_where_somebody_wants_its_room(
+    pass_time: PassTime,
+) -> None:
     """Nor where the ledger is to be closed."""
     writer = Writer(linger_s=30.0, hurry=lambda: True)
     ask(writer, Settle(settlement(request(5), 1)))
     await writer.next()
 
-    writer = Writer(linger_s=30.0)
+    writer = Writer(linger_s=30.0, timeout_s=100)
     ask(writer, Settle(settlement(request(5), 1)))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    await pass_time(20)
+    assert writer.batches == []
     quiet = asyncio.ensure_future(writer.gathering.quiet())
     await writer.next()
     writer.answer()
