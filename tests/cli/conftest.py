@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,10 @@ class Cli:
         code = run(list(arguments))
         out, err = self.captured.readouterr()
         return Done(code, out, err)
+
+    def typed(self, line: str) -> Done:
+        """Run the command as it is typed, after ``farebox``."""
+        return self(*shlex.split(line))
 
     def fill(self, records: Iterable[CallRecord]) -> None:
         """Write calls."""

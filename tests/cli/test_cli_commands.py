@@ -37,19 +37,9 @@ def test_a_key_is_made_and_works(cli: Cli) -> None:
 
 
 def test_a_key_takes_models_a_cap_and_an_end(cli: Cli) -> None:
-    done = cli(
-        *[
-            "keys",
-            "create",
-            "app",
-            "--team",
-            "search",
-            "--models",
-            "gpt-*,fast",
-            "--max-output-tokens",
-            "7",
-        ],
-        *["--expires", "2100-01-01", "--format", "json"],
+    done = cli.typed(
+        "keys create app --team search --models gpt-*,fast --max-output-tokens 7 "
+        "--expires 2100-01-01 --format json"
     )
 
     [row] = done.rows
@@ -179,20 +169,7 @@ def test_the_database_says_where_it_stands(cli: Cli) -> None:
 
 
 def test_a_budget_is_set_and_listed(cli: Cli) -> None:
-    done = cli(
-        *[
-            "budgets",
-            "set",
-            "--team",
-            "search",
-            "--limit-usd",
-            "0.05",
-            "--window",
-            "day",
-            "--format",
-            "json",
-        ]
-    )
+    done = cli.typed("budgets set --team search --limit-usd 0.05 --window day --format json")
     listed = cli("budgets", "list", "--format", "json")
 
     [row] = done.rows
@@ -203,22 +180,8 @@ def test_a_budget_is_set_and_listed(cli: Cli) -> None:
 
 
 def test_a_budget_for_each_user_of_a_team(cli: Cli) -> None:
-    done = cli(
-        *[
-            "budgets",
-            "set",
-            "--scope",
-            "user",
-            "--subject",
-            "*",
-            "--team",
-            "search",
-            "--limit-usd",
-            "1",
-            "--shrink",
-            "-f",
-            "json",
-        ]
+    done = cli.typed(
+        "budgets set --scope user --subject '*' --team search --limit-usd 1 --shrink -f json"
     )
 
     [row] = done.rows

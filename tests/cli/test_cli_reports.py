@@ -73,20 +73,7 @@ def test_a_database_that_was_not_there_is_told(cli: Cli) -> None:
 def test_spend_takes_a_time(cli: Cli) -> None:
     cli.fill([a_call(0), a_call(30)])
 
-    done = cli(
-        *[
-            "report",
-            "spend",
-            "--by",
-            "day",
-            "--from",
-            "2026-11-18",
-            "--to",
-            "2026-11-19",
-            "-f",
-            "json",
-        ]
-    )
+    done = cli.typed("report spend --by day --from 2026-11-18 --to 2026-11-19 -f json")
 
     assert [row["day"] for row in done.rows] == ["2026-11-18"]
 
