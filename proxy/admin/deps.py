@@ -34,7 +34,6 @@ class AdminDeps:
     records: Records
     metrics: MetricsPage
     settings: Callable[[], Settings]  # the configuration of the moment
-    settled: Callable[
-        [], Awaitable[None]
-    ]  # waits until the calls that were answered are in the ledger
+    # Waits until the calls that were answered are in the ledger.
+    settled: Callable[[], Awaitable[None]]
     ready: Callable[[], Awaitable[str]]  # why this process should get no calls; "" where it should

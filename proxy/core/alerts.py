@@ -94,9 +94,8 @@ class Due(NamedTuple):
     """What a look at the windows found."""
 
     alerts: tuple[Alert, ...]  # to be told
-    passed: tuple[
-        Alert, ...
-    ]  # lower thresholds of the same windows, which need no telling any more
+    # Lower thresholds of the same windows, which need no telling any more.
+    passed: tuple[Alert, ...]
 
 
 def due(

@@ -61,9 +61,8 @@ class Ports:
     keys: Keys
     tokenizer: Tokenizer
     observe: Observer
-    refused: Callable[
-        [str, str], None
-    ]  # code and endpoint of a call of nobody known: it has no row
+    # Code and endpoint of a call of nobody known: it has no row.
+    refused: Callable[[str, str], None]
 
 
 class Pipeline:

@@ -112,9 +112,8 @@ class ChatAnswer:
             return
         await self._exchange.write(b"".join([event.data for event in batch]))
         batch.clear()
-        await asyncio.sleep(
-            0
-        )  # a long answer must not keep others, or the news of a leaving, waiting
+        # A long answer must not keep others, or the news of a leaving, waiting.
+        await asyncio.sleep(0)
 
     async def _interrupt(self, number: int) -> None:
         if number == self._controls.die_after_events:

@@ -10,9 +10,8 @@ import orjson
 from proxy.simulator.exchange import Exchange, Headers
 
 _HEAD_BYTES: Final = 65_536  # of an echoed body, in which controls are looked for
-_BLOCK: Final = Random(0).randbytes(
-    65_521
-)  # a prime, so that blocks and buffers do not fall together
+# A prime, so that blocks and buffers do not fall together.
+_BLOCK: Final = Random(0).randbytes(65_521)
 
 
 class Receipt:

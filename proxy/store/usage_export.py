@@ -56,9 +56,8 @@ class UsageExport:
     """What one or more files say, by day and model."""
 
     by_family: bool = False  # models go by their family's name, without the snapshot's date
-    days: set[str] = field(
-        default_factory=set
-    )  # that the files speak of, also where nothing was used
+    # Those that the files speak of, also where nothing was used.
+    days: set[str] = field(default_factory=set)
     rows: dict[tuple[str, str], Counts] = field(default_factory=dict)
     forms: list[str] = field(default_factory=list)
     tells: set[str] = field(default_factory=set)  # which of the counts, by model

@@ -15,9 +15,8 @@ from proxy.core.usage import EMPTY, Usage
 from proxy.gateway.dialects.base import UsagePart
 from proxy.gateway.dialects.usage import INCONSISTENT, WRONG_TYPE, Json
 
-_MOST: Final = (
-    10**12
-)  # tokens; anything larger is a mistake, and would not fit the ledger's columns
+# Tokens; anything larger is a mistake, and would not fit the ledger's columns.
+_MOST: Final = 10**12
 _OF_THE_ANSWER: Final = frozenset(("message", "fallback_message"))
 
 

@@ -48,9 +48,8 @@ class JobApi(NamedTuple):
     read: Callable[[Json], Result | None]
     file: Callable[[Json], str]  # the file that a job's requests are in; "" where there is none
     requests: Callable[[Json], Iterator[Asked]]  # those in the body that submits it
-    results: Callable[
-        [str, State], str
-    ]  # where its answers are, by the path that it was submitted to
+    # Where its answers are, by the path that it was submitted to.
+    results: Callable[[str, State], str]
 
 
 class Submission(Noted):

@@ -12,9 +12,8 @@ import orjson
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _LITERAL = re.compile(rb'[^ \t\n\r",:\[\]{}]++')  # a number, true, false or null
-_TO_BRACKET = re.compile(
-    rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+', re.DOTALL
-)  # steps over strings, so that a bracket inside one is not taken for structure
+# Steps over strings, so that a bracket inside one is not taken for structure.
+_TO_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+', re.DOTALL)
 
 _S = rb"[ \t\n\r]*+"
 _SCALAR = rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^ \t\n\r",:\[\]{}]++)'
