@@ -6,7 +6,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +124,8 @@ async def test_it_is_known_whose_its_results_are_before_a_client_knows_where(
         for batch in batches:
             provider.finish(batch.id)
         answer = await run.client.get("/v1/batches", headers=bearer(KEY + "-other"))
-        with sqlite3.connect(
-            tmp_path / "farebox.db"
-        ) as database:  # at once: nothing can come between
+        # At once: nothing can come between.
+        with closing(sqlite3.connect(tmp_path / "farebox.db")) as database:
             noted = database.execute(
                 "SELECT id, data FROM objects WHERE kind = 'results'"
             ).fetchall()

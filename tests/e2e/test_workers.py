@@ -6,7 +6,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +63,7 @@ class Workers:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Straight from the database's file."""
-        with sqlite3.connect(self.folder / "farebox.db") as connection:
+        with closing(sqlite3.connect(self.folder / "farebox.db")) as connection:
             return connection.execute(query).fetchall()
 
     def configure(self, **changes: Any) -> None:
