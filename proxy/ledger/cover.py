@@ -12,6 +12,7 @@ from proxy.core.call import Principal
 from proxy.ledger.codec import encode_windows
 
 REMEMBERED = 20_000  # covers kept before they are all forgotten
+SAME = 1_000  # principals kept, likewise: about as many as connections that call at once
 _QUARTER_US = 900_000_000  # every window starts and ends at a quarter of an hour
 
 # A budget for each value of a scope, asked for nothing but its subjects.
@@ -80,7 +81,7 @@ class Covers:
         if same is not None and same[0] is principal:
             return same[1]
         cover = self._of(principal, model, at_us)
-        if len(self._same) >= REMEMBERED:
+        if len(self._same) >= SAME:
             self._same.clear()
         self._same[id(principal), model, quarter] = principal, cover
         return cover
