@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import httpx
 import orjson
 
 from proxy.core.alerts import Alert
@@ -68,6 +67,8 @@ class HttpChannel(_Named):
             headers[messages.SIGNATURE] = messages.signed(
                 body, settings.secret, int(self._clock_s())
             )
+        import httpx  # noqa: PLC0415 - megabytes, for those who are told of alerts this way
+
         try:
             async with httpx.AsyncClient(timeout=settings.timeout_s) as client:
                 answer = await client.post(settings.address, content=body, headers=headers)
