@@ -103,6 +103,7 @@ class SpendQuery:
     team: str | None = None
     model: str | None = None
     upstream: str | None = None
+    parts: bool = True  # whether cached, cache-written and reasoning tokens are asked for
 
     @property
     def by_time(self) -> bool:
@@ -178,6 +179,7 @@ _SUMS = (
     "reasoning_tokens",
     "cost_nano",
 )
+_PARTS = frozenset(("cached_tokens", "cache_write_tokens", "reasoning_tokens"))
 
 
 def _from_rollups(query: SpendQuery) -> Select[tuple[object, ...]]:
@@ -191,9 +193,9 @@ def _from_rollups(query: SpendQuery) -> Select[tuple[object, ...]]:
     if set(query.group_by) <= {GroupBy.DAY, GroupBy.TEAM}:
         # The key begins with hour and team: adding up along it sorts nothing, and leaves a fifth to sort.
         key = [rollups.c.hour, rollups.c.team]
-        source, conditions = _summed(rollups, key, conditions).subquery(), []
+        source, conditions = _summed(query, rollups, key, conditions).subquery(), []
     columns = [_rollup_group(source, "hour", group) for group in query.group_by]
-    return _summed(source, columns, conditions)
+    return _summed(query, source, columns, conditions)
 
 
 def _from_principals(query: SpendQuery) -> Select[tuple[object, ...]]:
@@ -203,7 +205,7 @@ def _from_principals(query: SpendQuery) -> Select[tuple[object, ...]]:
     conditions = _between(table.c.day, query)
     if query.team is not None:
         conditions.append(table.c.team == query.team)
-    return _summed(table, columns, conditions)
+    return _summed(query, table, columns, conditions)
 
 
 def _from_calls(query: SpendQuery, *, sqlite: bool) -> Select[tuple[object, ...]]:
@@ -231,11 +233,14 @@ def _from_calls(query: SpendQuery, *, sqlite: bool) -> Select[tuple[object, ...]
 
 
 def _summed(
+    query: SpendQuery,
     table: FromClause,
     columns: Sequence[ColumnElement[Any]],
     conditions: Sequence[ColumnElement[bool]],
 ) -> Select[tuple[object, ...]]:
-    sums = [_sum(table.c[n]).label(n) if n in table.c else literal(None).label(n) for n in _SUMS]
+    asked = {n for n in _SUMS if n in table.c and (query.parts or n not in _PARTS)}
+    # SQLite carries each that is asked for through the sorting of the groups.
+    sums = [_sum(table.c[n]).label(n) if n in asked else literal(None).label(n) for n in _SUMS]
     return select(*columns, *sums).select_from(table).where(*conditions).group_by(*columns)
 
 

@@ -65,7 +65,9 @@ class Sight:
         model: str | None = None,
     ) -> list[Spent]:
         """What was spent in a span, from the rollups, by the query of the reports: all groups, or the first."""
-        query = SpendQuery(group_by, span.from_s, span.until_s, team=self._team(team), model=model)
+        query = SpendQuery(
+            group_by, span.from_s, span.until_s, self._team(team), model, parts=False
+        )
         page = await self._deps.records.spend(query, limit or _AT_ONCE)
         found = _spent(page)
         while page.next_cursor and limit is None:

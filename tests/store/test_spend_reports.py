@@ -1,5 +1,6 @@
 """What was spent, grouped, from rollups and from calls."""
 
+import dataclasses
 from decimal import Decimal
 from typing import Any
 
@@ -54,6 +55,29 @@ async def test_spend_by_team_and_model(database: Database) -> None:
         ("billing", "gpt-5-mini-2026-08-07", 1, "0.000002"),
         ("search", "gpt-5-mini", 1, "0.00"),
     ]
+
+
+@pytest.mark.parametrize(
+    "groups", ["", "team", "day,team", "day,model", "model,upstream", "user", "tag"]
+)
+async def test_without_the_parts_of_tokens_the_rest_is_the_same(
+    database: Database, groups: str
+) -> None:
+    await fill(database, some_calls())
+    reports, names = Reports(database), read_groups(groups)
+
+    whole = await reports.spend(SpendQuery(names), 100)
+    brief = await reports.spend(SpendQuery(names, parts=False), 100)
+
+    left_out: dict[str, Any] = {
+        "cached_tokens": None,
+        "cache_write_tokens": None,
+        "reasoning_tokens": None,
+    }
+    if groups == "tag":  # from the calls: they are read anyway
+        left_out = {}
+    assert brief.items == [dataclasses.replace(row, **left_out) for row in whole.items]
+    assert brief.costs_nano == whole.costs_nano
 
 
 @pytest.mark.parametrize(
