@@ -99,6 +99,7 @@ async def test_every_panel_shows_something_and_money_is_the_ledgers(
         for run in it.replicas:  # a rate needs something that grows between two scrapes
             await busy(run)
         rows = await it.calls()
+        await it.prometheus.has_scraped_since(time.time())
         await it.prometheus.has_seen(len(rows))
 
         assert "\n".join(await empty_panels(it)) == ""

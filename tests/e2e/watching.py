@@ -50,6 +50,15 @@ class Prometheus:
 
         await eventually(seen, within_s=WITHIN_S)
 
+    async def has_scraped_since(self, moment_s: float) -> None:
+        """Wait until every address was scraped after that moment: gauges may be older than counters."""
+
+        async def scraped() -> bool:
+            [(_, oldest)] = await self.query("min(timestamp(up))")
+            return oldest > moment_s
+
+        await eventually(scraped, within_s=WITHIN_S)
+
 
 @asynccontextmanager
 async def watching(folder: Path, urls: Sequence[str]) -> AsyncIterator[Prometheus]:
