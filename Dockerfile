@@ -1,6 +1,6 @@
 # The image holds a virtual environment with the run-time dependencies only, pinned by hash, and runs
 # without root. Built in two stages: pip, hatchling and the sources stay behind in the first.
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.13-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -24,7 +24,7 @@ RUN /opt/farebox/bin/python -c "import pathlib, sys; from proxy.store.vocabulary
 v = Vocabulary(pathlib.Path('/opt/farebox/vocabularies')); sys.exit(not all(map(v.available, ENCODINGS)))"
 
 
-FROM python:3.11-slim-bookworm
+FROM python:3.13-slim-bookworm
 
 # Numeric, so that Kubernetes can see that it is not root.
 RUN groupadd --gid 10001 farebox \
