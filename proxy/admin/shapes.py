@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from proxy.admin.queries import maybe_us
-from proxy.core.budgets import Budget, OnExceed, Scope, Window, window_bounds
+from proxy.core.budgets import OnExceed, Scope, Window
 from proxy.core.money import usd
 from proxy.core.present import iso, iso_second
 from proxy.ledger.base import BudgetView, WindowView
@@ -78,12 +78,7 @@ class BudgetRow(BaseModel):
 
 def budget_rows(view: BudgetView) -> list[BudgetRow]:
     """A budget's windows as they are shown; one for everybody that nobody used yet shows its limit."""
-    return [_budget_row(view, window) for window in view.windows or (_unused(view.budget),)]
-
-
-def _unused(budget: Budget) -> WindowView:
-    starts_at, resets_at = window_bounds(budget.window, budget.timezone, now_us())
-    return WindowView(budget.subject, starts_at, resets_at)
+    return [_budget_row(view, window) for window in view.shown(now_us())]
 
 
 def _budget_row(view: BudgetView, window: WindowView) -> BudgetRow:

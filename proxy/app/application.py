@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from proxy.app.descriptors import make_room
 from proxy.app.house import House
 from proxy.core.errors import FareboxError
 from proxy.gateway.inbound import Receive, Scope, Send
@@ -14,9 +15,8 @@ from proxy.gateway.paths import PREFIXES
 from proxy.settings import Settings, load_settings
 
 _log = structlog.get_logger("farebox")
-_NEW_OBJECTS = (
-    5_000  # between two looks at the youngest ones: each holds everything up for half a millisecond
-)
+# Between two looks at the youngest ones, each of which holds everything up for half a millisecond.
+_NEW_OBJECTS = 5_000
 _DATA_PATH = ("/farebox/v1/", *PREFIXES)
 
 
@@ -69,6 +69,7 @@ class Application:
             path, environment = self._config_path, self._environment
             self.house.follow(path, lambda: load_settings(path, environment))
         if self._owns_process:
+            make_room()
             _spare_the_collector()
         pages = asyncio.create_task(self._make_pages())
         server = self.house.settings.server

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from proxy.core.budgets import Budget, Refused, WindowKey
+from proxy.core.budgets import Budget, Refused, WindowKey, window_bounds
 from proxy.core.call import CallRecord, Principal
 from proxy.core.errors import LedgerError
 from proxy.core.reservation import Hold, HoldRequest, Settlement
@@ -166,6 +166,14 @@ class BudgetView:
     origin: str  # configuration | api
     windows: tuple[WindowView, ...]
 
+    def shown(self, now_us: int) -> tuple[WindowView, ...]:
+        """Its windows; where none was used yet, the empty one of that moment."""
+        if self.windows:
+            return self.windows
+        budget = self.budget
+        starts_at, resets_at = window_bounds(budget.window, budget.timezone, now_us)
+        return (WindowView(budget.subject, starts_at, resets_at),)
+
 
 @dataclass(slots=True)
 class Stats:
@@ -178,7 +186,6 @@ class Stats:
     swept: int = 0  # holds of dead processes that were settled
     waiting: int = 0  # operations in the queue now
     spool_rows: int = 0  # what waits in the spool for the database to answer
-    spool_bytes: int = 0
     available: bool = True  # whether the database answered when it was last asked
     outages: int = 0  # how often it did not
     unwritten: int = 0  # settlements that neither the database nor the spool takes at the moment

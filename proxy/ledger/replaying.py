@@ -42,7 +42,7 @@ class Replaying:
     async def give_up(self, settlement: Settlement, error: LedgerError) -> None:
         """No database will take this row: it is kept for a human, and its hold settled as lost."""
         await self._set_aside(settle_entry(settlement), error)
-        with contextlib.suppress(LedgerError):
+        with contextlib.suppress(LedgerError):  # else its hold is swept when its lease is over
             await self._inner.ask(Lose(settlement.record.id))
 
     async def _set_aside(self, entry: bytes, error: LedgerError) -> None:

@@ -84,7 +84,7 @@ class ResilientLedger:
         stats = self._counts
         stats.available = self._outage is None
         stats.unwritten = len(self._unwritten)
-        stats.spool_rows, stats.spool_bytes = self._spooler.rows, self._spooler.size
+        stats.spool_rows = self._spooler.rows
         return stats
 
     # Its life
@@ -117,7 +117,7 @@ class ResilientLedger:
         finally:
             for spool in spools:
                 spool.close()  # for the next try
-        with contextlib.suppress(LedgerError):
+        with contextlib.suppress(LedgerError):  # the next sweep is due in a moment
             await self._inner.sweep()
 
     async def stop(self) -> None:

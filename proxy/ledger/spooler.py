@@ -32,11 +32,6 @@ class Spooler:
         self._file = asyncio.Lock()  # one thread at a time has the file
         self.rows = 0
 
-    @property
-    def size(self) -> int:
-        """What waits, in bytes."""
-        return self._spool.size
-
     async def append(self, entry: bytes, *, optional: bool = False) -> None:
         """Keep an entry: it is safe on disk when this returns. Raises SpoolError.
 

@@ -8,6 +8,8 @@ file), or for another process that is writing.
 """
 
 import asyncio
+import contextlib
+import os
 import threading
 from queue import SimpleQueue
 
@@ -22,6 +24,7 @@ from proxy.ledger.sqlite_writer import Occupied, SqliteWriter
 
 WRITTEN_HERE = 64  # operations in a batch
 _COPY_AFTER = 8_000  # pages of the log, about
+_LEISURELY = 10  # of 19
 _PAGES_A_TRANSACTION = 8  # and one for each operation, about
 
 
@@ -31,6 +34,7 @@ class SqliteLedger(DatabaseLedger):
     _writer: SqliteWriter
     _thread: threading.Thread
     _inbox: SimpleQueue[list[Operation] | None]
+    _copying: threading.Thread | None = None
     _pages = 0
 
     def _batch_limit(self) -> int:
@@ -50,6 +54,8 @@ class SqliteLedger(DatabaseLedger):
     async def _close(self) -> None:
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
+        if self._copying is not None:
+            await asyncio.to_thread(self._copying.join)
         self._writer.close()
 
     def cover(self, principal: Principal, model: str, at_us: int) -> Cover:
@@ -63,8 +69,7 @@ class SqliteLedger(DatabaseLedger):
     def _dispatch(self, batch: list[Operation]) -> None:
         self._pages += _PAGES_A_TRANSACTION + len(batch)
         if self._pages >= _COPY_AFTER:
-            self._pages = 0
-            self._inbox.put([])
+            self._copy_log()
         if not self._waits_for_disk:
             try:
                 self._done(batch, self._writer.write(batch, patience_s=0))
@@ -79,12 +84,21 @@ class SqliteLedger(DatabaseLedger):
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         while (batch := self._inbox.get()) is not None:
-            if not batch:
-                self._writer.copy_log()
-                continue
             written: Written | LedgerError
             try:
                 written = self._writer.write(batch)
             except LedgerError as error:
                 written = error
             loop.call_soon_threadsafe(self._done, batch, written)
+
+    def _copy_log(self) -> None:
+        if self._copying is None or not self._copying.is_alive():
+            self._pages = 0
+            self._copying = threading.Thread(target=self._copy, name="farebox-ledger-copy")
+            self._copying.start()
+
+    def _copy(self) -> None:
+        # Where there is one processor for all, calls come first: of Linux's threads each has a priority.
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEISURELY)
+        self._writer.copy_log()

@@ -126,7 +126,7 @@ def _refuse_extras(parts: SplitResult) -> None:
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url: holds credentials; write them into api_key")
     if parts.query or parts.fragment:
-        raise ConfigurationError("base_url: holds a query or a fragment; leave it away")
+        raise ConfigurationError("base_url: holds a query or a fragment; leave it out")
 
 
 def _ascii_host(host: str) -> str:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from proxy.admin.budgets import changed_budget
 from proxy.admin.problems import Problem as AdminProblem
 from proxy.admin.shapes import BudgetBody
-from proxy.core.budgets import Budget, OnExceed, Scope, Window, window_bounds
+from proxy.core.budgets import Budget, OnExceed, Scope, Window
 from proxy.core.money import usd
 from proxy.core.present import iso_second
 from proxy.ledger.base import BudgetView, WindowView
@@ -69,11 +69,7 @@ class BudgetLine:
 
 def rows_of(views: Iterable[BudgetView]) -> list[BudgetLine]:
     """Every window of now; a budget that nobody used yet shows its limit."""
-    return [
-        _line(view.budget, window)
-        for view in views
-        for window in view.windows or (_unused(view.budget),)
-    ]
+    return [_line(view.budget, window) for view in views for window in view.shown(now_us())]
 
 
 def _line(budget: Budget, window: WindowView) -> BudgetLine:
@@ -86,11 +82,6 @@ def _line(budget: Budget, window: WindowView) -> BudgetLine:
         "never" if window.resets_at is None else iso_second(window.resets_at)[:16],
         charts.budget_bar(window.spent_nano, window.held_nano, budget.limit_nano),
     )
-
-
-def _unused(budget: Budget) -> WindowView:
-    starts_at, resets_at = window_bounds(budget.window, budget.timezone, now_us())
-    return WindowView(budget.subject, starts_at, resets_at)
 
 
 @dataclass(frozen=True, slots=True)
