@@ -18,7 +18,7 @@ from proxy.store.engine import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"  # the newest migration; a test compares it with the files
+HEAD = "0006"  # the newest migration; a test compares it with the files
 _LOCK = 0x66617265_626F78  # "farebox": one upgrade at a time on a PostgreSQL
 
 

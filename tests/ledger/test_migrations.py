@@ -54,6 +54,26 @@ async def test_up_down_and_up_again(database: Database) -> None:
     assert await migrate.is_current(database)
 
 
+async def test_the_hours_sums_outlive_their_new_order(tmp_path: Path) -> None:
+    """SQLite's table is made anew; what is in it stays, in both directions."""
+    made = Database(f"sqlite:///{tmp_path}/old.db")
+    await migrate.upgrade(made, "0005")
+    rows = [(hour, team, 3, 5) for hour in (7200, 3600) for team in ("b", "a")]
+    insert = text("INSERT INTO rollups (hour, team, calls, cost_nano) VALUES (:h, :t, :c, :n)")
+    values = [dict(zip("htcn", row, strict=True)) for row in rows]
+    await made.run(lambda c: c.execute(insert, values))
+
+    for to in ("0006", "0005", "head"):
+        move = migrate.downgrade if to == "0005" else migrate.upgrade
+        await move(made, to)
+        found = await made.fetch(text("SELECT hour, team, calls, cost_nano FROM rollups"))
+        kept = [(row["hour"], row["team"], row["calls"], row["cost_nano"]) for row in found]
+        assert sorted(kept) == sorted(rows)
+    found = await made.fetch(text("SELECT sql FROM sqlite_master WHERE name = 'rollups'"))
+    assert "WITHOUT ROWID" in found[0]["sql"]
+    await made.close()
+
+
 async def test_many_at_once_migrate_once(database: Database) -> None:
     """Whoever comes second waits, and finds it done."""
     others = [Database(database.url.render_as_string(hide_password=False)) for _ in range(4)]
