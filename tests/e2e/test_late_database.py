@@ -71,9 +71,9 @@ async def test_it_answers_at_once_and_is_ready_when_the_database_comes(
                 budgets = await client.get("/admin/v1/budgets", headers=bearer(ADMIN))
                 assert answer.status_code == 200
                 assert budgets.status_code == 200
+            assert it.stop() == 0  # then every line of its log is written
             assert it.events("database_awaited")
             assert len(it.events("database_opened")) == 1
-            assert it.stop() == 0
 
 
 async def test_workers_answer_at_once_and_are_ready_when_the_database_comes(
