@@ -202,16 +202,21 @@ def render(fields: Any) -> bytes:
     return orjson.dumps(fields)
 
 
-def test_a_stuck_reader_costs_lines_not_calls() -> None:
-    """The queue is bounded; what is dropped is counted, and told as soon as there is room."""
-    stuck = Stuck()
-    writer = LogWriter(stuck, render, capacity=10)
-    writer.put({"n": 0})
+def write_while_stuck(writer: LogWriter, stuck: Stuck, numbers: range) -> None:
+    """The first number is being written while the others come; then all are."""
+    first, *others = numbers
+    writer.put({"n": first})
     stuck.reached.wait()
-    for number in range(1, 15):
+    for number in others:
         writer.put({"n": number})
     stuck.released.set()
     writer.close()
+
+
+def test_a_stuck_reader_costs_lines_not_calls() -> None:
+    """The queue is bounded; what is dropped is counted, and told as soon as there is room."""
+    stuck = Stuck()
+    write_while_stuck(LogWriter(stuck, render, capacity=10), stuck, range(15))
 
     lines = stuck.entries()
     assert [line["n"] for line in lines if "n" in line] == list(range(11))
@@ -221,13 +226,7 @@ def test_a_stuck_reader_costs_lines_not_calls() -> None:
 def test_many_lines_are_written_a_few_at_a_time() -> None:
     """The event loop has the interpreter back with each write: it never stands still for all that waits."""
     stuck = Stuck()
-    writer = LogWriter(stuck, render)
-    writer.put({"n": 0})
-    stuck.reached.wait()
-    for number in range(1, 101):
-        writer.put({"n": number})
-    stuck.released.set()
-    writer.close()
+    write_while_stuck(LogWriter(stuck, render), stuck, range(101))
 
     assert [line["n"] for line in stuck.entries()] == list(range(101))
     assert max(stuck.writes) == AT_ONCE

@@ -139,8 +139,6 @@ class EventScanner:
                 if self._take(frame, before, last=last):
                     out = self._end_at(frame, data, before)
             self._counting = False
-        if self._unheard_bytes > _MOST_UNHEARD:
-            self._hear()
         self._room = self._room_left()
         return out
 
